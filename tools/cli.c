@@ -114,7 +114,7 @@ int cli_key(const struct cli *cli, const char *name, char buf[WAL_KEY_MAX + 1], 
 int cli_open_stream(const struct cli *cli, struct wal_store *store, const char *name, struct wal_stream **ret_stream)
 {
 	char buf[WAL_KEY_MAX + 1];
-	struct wal_span key;
+	struct wal_span key = { 0 };
 	int rc = cli_key(cli, name, buf, &key);
 
 	if (rc != CLI_OK)

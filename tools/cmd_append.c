@@ -204,7 +204,7 @@ static int open_stream(struct appender *appender, struct wal_store *store, const
 	struct wal_settings settings = { 0 };
 	struct wal_attr attr;
 	char buf[WAL_KEY_MAX + 1];
-	struct wal_span key;
+	struct wal_span key = { 0 };
 	mode_t mask;
 	int rc = cli_key(cli, name, buf, &key);
 

@@ -40,7 +40,7 @@ static int parse_end(const char *text, size_t len, const struct wal_stat *stat, 
 int cli_range_parse(const struct cli *cli, const char *text, const struct wal_stat *stat, struct cli_range *ret_range)
 {
 	const char *dash = strchr(text, '-');
-	struct cli_range range;
+	struct cli_range range = { 0 };
 	int rc;
 
 	if (dash == NULL) {

@@ -23,6 +23,10 @@ BANNED = {
     'atol': 'strtoul with its checks',
     'atoll': 'strtoull with its checks',
     'atof': 'strtod with its checks',
+    'asctime': 'strftime',
+    'ctime': 'strftime',
+    'gmtime': 'gmtime_r',
+    'localtime': 'localtime_r',
     'gets': 'fgets or getline',
     'alloca': 'a bounded array or malloc',
 }
