@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The kernel gives thread ids, and in WRITE and FLUSH a lock owner, which all threads of a process share and a forked
+ * child does not. The process of a thread is found with tgkill(process, thread, 0), which sends nothing and fails with
+ * ESRCH unless the thread is of the process.
+ *
+ * /proc/PID/stat and /proc/PID/fd are read with plain reads and readlinks: neither touches the files that the descriptors
+ * are open on. By the time of a FLUSH the descriptor that is being closed is no longer in the list, and an exiting process
+ * has none at all.
+ */
+#include "opener.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#define PF_EXITING 0x4u /* include/linux/sched.h; part of the ABI as field 9 of /proc/PID/stat */
+#define FIELD_FLAGS 9
+#define FIELD_EXIT_CODE 52
+#define FIELD_AFTER_NAME 3
+
+static bool is_thread_of(pid_t tgid, pid_t tid)
+{
+	return syscall(SYS_tgkill, tgid, tid, 0) == 0 || errno == EPERM;
+}
+
+/* Reads a small file whole. Returns its length or a negative error. */
+static ssize_t read_small(int dir, const char *path, char *buf, size_t size)
+{
+	int fd = openat(dir, path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	ssize_t n = read(fd, buf, size - 1);
+	if (n < 0)
+		n = -errno;
+	else
+		buf[n] = '\0';
+	close(fd);
+	return n;
+}
+
+void walfs_opener_init(struct walfs_opener *opener, pid_t pid)
+{
+	char path[64], status[1024];
+	*opener = (struct walfs_opener){ 0 };
+	if (pid == 0)
+		return;
+	opener->tgid = pid;
+	if (is_thread_of(pid, pid))
+		return;
+	snprintf(path, sizeof(path), "/proc/%d/status", (int)pid);
+	if (read_small(AT_FDCWD, path, status, sizeof(status)) < 0)
+		return; /* the thread is the best guess then */
+	const char *line = strstr(status, "\nTgid:");
+	if (line) {
+		long tgid = strtol(line + strlen("\nTgid:"), NULL, 10);
+		if (tgid > 0)
+			opener->tgid = (pid_t)tgid;
+	}
+}
+
+static bool is_opener(struct walfs_opener *opener, pid_t pid, uint64_t owner)
+{
+	if (opener->has_owner && owner == opener->owner)
+		return true;
+	if (opener->tgid == 0 || pid == 0)
+		return false;
+	if (pid != opener->tgid && !is_thread_of(opener->tgid, pid))
+		return false;
+	opener->owner = owner;
+	opener->has_owner = true;
+	return true;
+}
+
+bool walfs_opener_writes(struct walfs_opener *opener, pid_t pid, uint64_t owner)
+{
+	if (opener->tgid == 0 && !opener->has_owner) {
+		opener->owner = owner;
+		opener->has_owner = true;
+	}
+	return is_opener(opener, pid, owner);
+}
+
+bool walfs_opener_closes(struct walfs_opener *opener, pid_t pid, uint64_t owner)
+{
+	return is_opener(opener, pid, owner);
+}
+
+enum walfs_fate walfs_process_fate(pid_t pid)
+{
+	char path[64], stat[1024];
+	if (pid == 0)
+		return WALFS_FATE_UNKNOWN;
+	snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
+	if (read_small(AT_FDCWD, path, stat, sizeof(stat)) < 0)
+		return WALFS_FATE_UNKNOWN;
+
+	/* The name is in parentheses and may hold anything; the last ')' ends it. */
+	char *at = strrchr(stat, ')');
+	if (!at || at[1] != ' ')
+		return WALFS_FATE_UNKNOWN;
+	at += 2;
+	unsigned long flags = 0, exit_code = 0;
+	for (int field = FIELD_AFTER_NAME; field <= FIELD_EXIT_CODE; field++) {
+		if (field == FIELD_FLAGS)
+			flags = strtoul(at, NULL, 10);
+		else if (field == FIELD_EXIT_CODE)
+			exit_code = strtoul(at, NULL, 10);
+		at = strchr(at, ' ');
+		if (!at)
+			break;
+		at++;
+	}
+	if (exit_code & 0x7f)
+		return WALFS_FATE_KILLED;
+	return flags & PF_EXITING ? WALFS_FATE_EXITING : WALFS_FATE_RUNNING;
+}
+
+/* Is descriptor `name` of the process a file called append... with this inode number? */
+static bool is_descriptor_of(int dir, const char *name, uint64_t ino)
+{
+	char link[4096], path[64], info[1024];
+	ssize_t n = readlinkat(dir, name, link, sizeof(link) - 1);
+	if (n <= 0)
+		return false;
+	link[n] = '\0';
+	const char *base = strrchr(link, '/');
+	if (!base || strncmp(base + 1, "append", strlen("append")) != 0)
+		return false;
+
+	snprintf(path, sizeof(path), "../fdinfo/%.20s", name);
+	if (read_small(dir, path, info, sizeof(info)) < 0)
+		return false;
+	const char *line = strstr(info, "\nino:");
+	/* Kernels before 5.14 do not tell: the name is all there is to go by. */
+	return !line || strtoull(line + strlen("\nino:"), NULL, 10) == ino;
+}
+
+int walfs_process_holds(pid_t pid, uint64_t ino, unsigned look_max)
+{
+	char path[64];
+	snprintf(path, sizeof(path), "/proc/%d/fd", (int)pid);
+	DIR *dir = opendir(path);
+	if (!dir)
+		return -errno;
+
+	int held = 0;
+	unsigned looked = 0;
+	struct dirent *entry;
+	while (held == 0 && (entry = readdir(dir))) {
+		if (entry->d_name[0] == '.')
+			continue;
+		if (looked++ == look_max)
+			held = -EAGAIN;
+		else if (is_descriptor_of(dirfd(dir), entry->d_name, ino))
+			held = 1;
+	}
+	closedir(dir);
+	return held;
+}
