@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * One request of the kernel on its way through its handler, in the loop or in a worker. Invariant: a request gets exactly
+ * one reply.
+ *
+ * A handler returns 0 when it replied, or when someone else will: it touches nothing of the call or of what the request
+ * kept alive after the reply. It returns a negative error when nothing was replied: the caller then replies with it. With
+ * `wait` WAL_NOWAIT, as in the loop, it returns -EAGAIN rather than wait for the disk, having done nothing that
+ * a second run could not do again: the same handler then runs in a worker, with `wait` 0, on a copy of the call.
+ *
+ * Threads: a call is one thread's at a time.
+ */
+#ifndef WALFS_CALL_H
+#define WALFS_CALL_H
+
+#include "kernel.h"
+#include "node.h"
+#include "reply.h"
+#include "worker.h"
+
+#include <stdbool.h>
+#include <sys/stat.h>
+
+struct walfs;
+struct walfs_call;
+
+typedef int walfs_handler(struct walfs_call *call);
+
+struct walfs_call {
+	struct walfs_job job;
+	struct walfs *fs;
+	fuse_req_t req;
+	walfs_handler *handler;
+	enum walfs_sense sense;
+	uint32_t wait; /* WAL_NOWAIT, or 0: may wait */
+	void *scratch; /* WALFS_SCRATCH_BYTES, borrowed for the run of the handler */
+
+	fuse_ino_t ino; /* and the node it stands for, for which walfs_call_start looks */
+	struct walfs_node node;
+	fuse_ino_t new_parent;
+	const char *name, *new_name; /* borrowed; a copy of the call has copies */
+	const void *data;            /* as name */
+	size_t size;
+	uint64_t off;
+	uint32_t flags; /* rename */
+	bool entered;   /* append.c's: the call has its turn at the open file */
+	bool has_file;
+	struct fuse_file_info fi;
+	int to_set;  /* setattr, and the values for it */
+	mode_t mode; /* mkdir too */
+	uid_t uid;
+	gid_t gid;
+};
+
+/* Runs the handler of a call that lies on the caller's stack, and sees to the reply. In a worker later where it must
+ * wait, or at once to a worker with walfs_call_send, for what is known to wait. */
+void walfs_call_run(struct walfs_call *call);
+void walfs_call_send(struct walfs_call *call);
+
+/* A copy on the heap with copies of names and data; NULL: no memory. Give it to walfs_call_send_copy or free it. */
+struct walfs_call *walfs_call_copy(const struct walfs_call *call);
+void walfs_call_send_copy(struct walfs_call *copy);
+
+#endif

@@ -1,0 +1,227 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * An open file works on a copy: what is staged at the open (nothing with O_TRUNC), changed by writes and truncates as any
+ * file is. A flush with changes stages the copy. A shell's first flush, before the data, so stages what O_TRUNC left:
+ * nothing; which is what `: > append.hdr` is for.
+ */
+#include "hdrfile.h"
+
+#include "attr.h"
+#include "opener.h"
+#include "walfs.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct hdr_file {
+	struct walfs_file file;
+	pthread_mutex_t lock;
+	uint64_t stream; /* immutable */
+	uint32_t uid;    /* immutable */
+	char *data;      /* guarded by lock; owned */
+	size_t len;      /* guarded by lock */
+	bool changed;    /* guarded by lock */
+};
+
+static struct hdr_file *of(struct walfs_file *file)
+{
+	return (struct hdr_file *)file;
+}
+
+static void close_file(struct walfs *fs, struct hdr_file *file)
+{
+	walfs_file_remove(&fs->files, &file->file);
+	pthread_mutex_destroy(&file->lock);
+	free(file->data);
+	free(file);
+}
+
+/* Makes the copy `len` long, with zeros where it grows. */
+static int resize_locked(struct hdr_file *file, uint64_t len)
+{
+	if (len > WAL_HEADER_MAX)
+		return -E2BIG;
+	if (len > file->len) {
+		char *data = realloc(file->data, len);
+		if (!data)
+			return -ENOMEM;
+		memset(data + file->len, 0, len - file->len);
+		file->data = data;
+	}
+	file->len = len;
+	return 0;
+}
+
+static int hdr_read(struct walfs_call *call, struct walfs_file *base)
+{
+	struct hdr_file *file = of(base);
+	size_t n = 0;
+	pthread_mutex_lock(&file->lock);
+	if (call->off < file->len) {
+		n = file->len - call->off < call->size ? file->len - call->off : call->size;
+		memcpy(call->scratch, file->data + call->off, n);
+	}
+	pthread_mutex_unlock(&file->lock);
+	(void)fuse_reply_buf(call->req, call->scratch, n);
+	return 0;
+}
+
+static int hdr_write(struct walfs_call *call, struct walfs_file *base)
+{
+	struct hdr_file *file = of(base);
+	int err = 0;
+	pthread_mutex_lock(&file->lock);
+	uint64_t off = call->fi.flags & O_APPEND ? file->len : call->off;
+	uint64_t end;
+	if (__builtin_add_overflow(off, call->size, &end) || end > WAL_HEADER_MAX)
+		err = -E2BIG;
+	if (err == 0 && end > file->len)
+		err = resize_locked(file, end);
+	if (err == 0)
+		err = walfs_staged_check(&call->fs->staged, file->stream, file->uid, file->len);
+	if (err == 0) {
+		memcpy(file->data + off, call->data, call->size);
+		file->changed = true;
+	}
+	pthread_mutex_unlock(&file->lock);
+	if (err < 0)
+		return err;
+	(void)fuse_reply_write(call->req, call->size);
+	return 0;
+}
+
+static int stage(struct walfs *fs, struct hdr_file *file)
+{
+	int err = 0;
+	pthread_mutex_lock(&file->lock);
+	if (file->changed)
+		err = walfs_staged_put(&fs->staged, file->stream, file->uid, file->data, file->len);
+	file->changed = false;
+	pthread_mutex_unlock(&file->lock);
+	return err;
+}
+
+static int hdr_flush(struct walfs_call *call, struct walfs_file *base)
+{
+	/* Half a header of a killed writer is as little wanted as half a record. */
+	int err = 0;
+	if (walfs_process_fate(fuse_req_ctx(call->req)->pid) != WALFS_FATE_KILLED)
+		err = stage(call->fs, of(base));
+	if (err < 0)
+		return err;
+	(void)fuse_reply_err(call->req, 0);
+	return 0;
+}
+
+static int hdr_fsync(struct walfs_call *call, struct walfs_file *base)
+{
+	int err = stage(call->fs, of(base));
+	if (err < 0)
+		return err;
+	(void)fuse_reply_err(call->req, 0);
+	return 0;
+}
+
+static int reply_attr(struct walfs_call *call)
+{
+	struct stat st;
+	struct walfs_inode *inode = walfs_inode_find(&call->fs->inodes, call->node.stream);
+	int err = inode ? walfs_attr_get(call->fs, inode, &call->node, WAL_NOWAIT, &st) : -ESTALE;
+	if (err < 0)
+		return err;
+	if (call->has_file)
+		st.st_size = (off_t)call->size;
+	(void)fuse_reply_attr(call->req, &st, walfs_attr_timeout(inode, call->node.kind));
+	return 0;
+}
+
+static int hdr_truncate(struct walfs_call *call, struct walfs_file *base)
+{
+	struct hdr_file *file = of(base);
+	pthread_mutex_lock(&file->lock);
+	int err = resize_locked(file, call->size);
+	if (err == 0)
+		file->changed = true;
+	pthread_mutex_unlock(&file->lock);
+	return err < 0 ? err : reply_attr(call);
+}
+
+static int hdr_release(struct walfs_call *call, struct walfs_file *base)
+{
+	close_file(call->fs, of(base));
+	(void)fuse_reply_err(call->req, 0);
+	return 0;
+}
+
+static void hdr_attr(struct walfs_file *base, struct stat *st)
+{
+	struct hdr_file *file = of(base);
+	pthread_mutex_lock(&file->lock);
+	st->st_size = (off_t)file->len;
+	pthread_mutex_unlock(&file->lock);
+}
+
+static void hdr_drop(struct walfs *fs, struct walfs_file *base, bool all_closed)
+{
+	(void)all_closed; /* staged headers end with the mount */
+	close_file(fs, of(base));
+}
+
+static const struct walfs_file_ops hdr_ops = {
+	.read = hdr_read,
+	.write = hdr_write,
+	.flush = hdr_flush,
+	.fsync = hdr_fsync,
+	.truncate = hdr_truncate,
+	.release = hdr_release,
+	.attr = hdr_attr,
+	.drop = hdr_drop,
+};
+
+int walfs_hdrfile_open(struct walfs_call *call)
+{
+	struct walfs *fs = call->fs;
+	struct hdr_file *file = calloc(1, sizeof(*file));
+	if (!file)
+		return -ENOMEM;
+	void *data = NULL;
+	int err = 0;
+	if (call->fi.flags & O_TRUNC)
+		file->changed = true;
+	else
+		err = walfs_staged_copy(&fs->staged, call->node.stream, call->node.uid, &data, &file->len);
+	if (err < 0) {
+		free(file);
+		return err;
+	}
+	file->data = data;
+	file->stream = call->node.stream;
+	file->uid = call->node.uid;
+	pthread_mutex_init(&file->lock, NULL);
+	walfs_file_add(&fs->files, &file->file, &hdr_ops);
+
+	call->fi.fh = (uintptr_t)file;
+	call->fi.direct_io = walfs_node_caching(WALFS_APPEND_HDR)->direct_io;
+	call->fi.noflush = (call->fi.flags & O_ACCMODE) == O_RDONLY;
+	if (fuse_reply_open(call->req, &call->fi) < 0)
+		close_file(fs, file); /* interrupted: no RELEASE will come */
+	return 0;
+}
+
+int walfs_hdrfile_truncate(struct walfs_call *call)
+{
+	struct walfs_staged *staged = &call->fs->staged;
+	struct hdr_file copy = { 0 };
+	void *data = NULL;
+	int err = walfs_staged_copy(staged, call->node.stream, call->node.uid, &data, &copy.len);
+	if (err < 0)
+		return err;
+	copy.data = data;
+	err = resize_locked(&copy, call->size);
+	if (err == 0)
+		err = walfs_staged_put(staged, call->node.stream, call->node.uid, copy.data, copy.len);
+	free(copy.data);
+	return err < 0 ? err : reply_attr(call);
+}

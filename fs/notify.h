@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Telling the kernel that what it keeps is no longer so. Invariant: when the call that committed a record returns, no
+ * stat of its stream gives an older time.
+ *
+ * Threads: any, handlers included.
+ */
+#ifndef WALFS_NOTIFY_H
+#define WALFS_NOTIFY_H
+
+#include "inode.h"
+
+struct walfs;
+
+/* A record was committed: the time of the stream's directory changed. To be called before the reply. */
+void walfs_notify_committed(struct walfs *fs, struct walfs_inode *inode);
+
+/* Owner or mode changed: those of append too, whose attributes the kernel keeps for a second. */
+void walfs_notify_mode(struct walfs *fs, struct walfs_inode *inode);
+
+#endif

@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * A record never changes, so the kernel may keep its pages from one open to the next (keep_cache). The open itself always
+ * comes here, and so a record that was trimmed cannot be opened, whatever is cached.
+ */
+#include "recfile.h"
+
+#include "attr.h"
+#include "walfs.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+
+struct record_file {
+	struct walfs_file file;
+	struct wal_record *record; /* immutable; owned */
+	struct walfs_inode *inode; /* immutable; referenced */
+	bool sidecar;              /* immutable */
+};
+
+static struct record_file *of(struct walfs_file *file)
+{
+	return (struct record_file *)file;
+}
+
+static void close_file(struct walfs *fs, struct record_file *file)
+{
+	walfs_file_remove(&fs->files, &file->file);
+	wal_record_close(file->record);
+	walfs_inode_unref(&fs->inodes, file->inode);
+	free(file);
+}
+
+static int record_read(struct walfs_call *call, struct walfs_file *base)
+{
+	struct record_file *file = of(base);
+	size_t size = call->size < WALFS_SCRATCH_BYTES ? call->size : WALFS_SCRATCH_BYTES;
+	ssize_t n = file->sidecar ? wal_record_read_header(file->record, call->off, call->scratch, size, call->wait)
+				  : wal_record_read(file->record, call->off, call->scratch, size, call->wait);
+	if (n < 0)
+		return (int)n;
+	(void)fuse_reply_buf(call->req, call->scratch, (size_t)n);
+	return 0;
+}
+
+static int record_fsync(struct walfs_call *call, struct walfs_file *base)
+{
+	if (call->wait & WAL_NOWAIT)
+		return -EAGAIN;
+	int err = wal_stream_sync(of(base)->inode->stream);
+	if (err < 0)
+		return err;
+	(void)fuse_reply_err(call->req, 0);
+	return 0;
+}
+
+static int record_release(struct walfs_call *call, struct walfs_file *base)
+{
+	close_file(call->fs, of(base));
+	(void)fuse_reply_err(call->req, 0);
+	return 0;
+}
+
+static void record_drop(struct walfs *fs, struct walfs_file *base, bool all_closed)
+{
+	(void)all_closed;
+	close_file(fs, of(base));
+}
+
+static const struct walfs_file_ops record_ops = {
+	.read = record_read,
+	.fsync = record_fsync,
+	.release = record_release,
+	.drop = record_drop,
+};
+
+int walfs_recfile_open(struct walfs_call *call)
+{
+	struct walfs *fs = call->fs;
+	struct walfs_inode *inode = walfs_inode_find(&fs->inodes, call->node.stream);
+	struct wal_record *record;
+	if (!inode)
+		return -ESTALE;
+	/* Root comes past the mode. */
+	if ((call->fi.flags & O_ACCMODE) != O_RDONLY || (call->fi.flags & O_TRUNC))
+		return -EPERM;
+	int err = wal_record_open(inode->stream, call->node.seq, call->wait, &record);
+	if (err < 0)
+		return err;
+	struct record_file *file = calloc(1, sizeof(*file));
+	if (!file) {
+		wal_record_close(record);
+		return -ENOMEM;
+	}
+	file->record = record;
+	file->inode = inode;
+	file->sidecar = call->node.kind == WALFS_SIDECAR;
+	walfs_inode_ref(&fs->inodes, inode);
+	walfs_file_add(&fs->files, &file->file, &record_ops);
+
+	call->fi.fh = (uintptr_t)file;
+	call->fi.keep_cache = walfs_node_caching(call->node.kind)->keep_cache;
+	call->fi.noflush = 1;
+	if (fuse_reply_open(call->req, &call->fi) < 0)
+		close_file(fs, file); /* interrupted: no RELEASE will come */
+	return 0;
+}
+
+int walfs_recfile_attr(struct walfs *fs, struct walfs_file *base, const struct walfs_node *node, struct stat *ret_st)
+{
+	struct record_file *file = of(base);
+	struct wal_stat stat;
+	int err = wal_stream_stat(file->inode->stream, WAL_STAT_CHEAP, &stat);
+	if (err == -EIDRM)
+		stat = (struct wal_stat){ .attr = { .uid = fs->uid, .gid = fs->gid, .mode = 0444 } };
+	else if (err < 0)
+		return err;
+	walfs_attr_record(fs, &stat, node, wal_record_get_info(file->record), ret_st);
+	return 0;
+}
+
+int walfs_recfile_readlink(struct walfs_call *call)
+{
+	struct walfs *fs = call->fs;
+	struct walfs_inode *inode = walfs_inode_find(&fs->inodes, call->node.stream);
+	struct walfs_node target = { .kind = WALFS_RECORD, .stream = call->node.stream };
+	char name[WALFS_NODE_NAME_MAX + 1];
+	if (!inode || !walfs_kind_is_link(call->node.kind))
+		return -EINVAL;
+	int err = walfs_attr_link(inode, call->node.kind, call->wait, &target.seq);
+	if (err < 0)
+		return err;
+	(void)walfs_node_name(&target, fs->opts->digits, name); /* only its length is returned */
+	(void)fuse_reply_readlink(call->req, name);
+	return 0;
+}

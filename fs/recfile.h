@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Records as files: N, its sidecar N.hdr, and the links first and last. Invariant: a record that is open reads to its
+ * end, whatever is trimmed meanwhile.
+ *
+ * Threads: any.
+ */
+#ifndef WALFS_RECFILE_H
+#define WALFS_RECFILE_H
+
+#include "call.h"
+#include "file.h"
+
+int walfs_recfile_open(struct walfs_call *call);
+
+/* Attributes of an open record, which may have been trimmed since. */
+int walfs_recfile_attr(struct walfs *fs, struct walfs_file *file, const struct walfs_node *node, struct stat *ret_st);
+int walfs_recfile_readlink(struct walfs_call *call);
+
+#endif
