@@ -4,7 +4,7 @@
 # the first command that fails. usage: walctl.sh WALCTL
 set -u
 export LC_ALL=C
-walctl=$1
+walctl=$(realpath "$1")
 time_re='[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:]{8}\.[0-9]{9}Z'
 
 # same WANT GOT
