@@ -92,6 +92,7 @@ static int list_stream(const struct cli *cli, struct wal_store *store, const cha
 	struct wal_stream *stream;
 	struct wal_stat stat;
 	char when[CLI_TIME_MAX];
+	bool empty;
 	int rc = cli_open_stream(cli, store, name, &stream);
 
 	if (rc != CLI_OK)
@@ -100,9 +101,10 @@ static int list_stream(const struct cli *cli, struct wal_store *store, const cha
 	wal_stream_unref(stream);
 	if (rc < 0)
 		return cli_fail(cli, rc, "stream '%s'", name);
-	cli_format_time(stat.first == stat.next ? 0 : stat.last_time_ns, when);
-	printf("%10" PRIu64 " %10" PRIu64 " %10" PRIu64 " %14" PRIu64 " %-30s %s\n", stat.first, stat.next - 1,
-	       stat.next - stat.first, stat.bytes, when, name);
+	empty = stat.first == stat.next;
+	cli_format_time(empty ? 0 : stat.last_time_ns, when);
+	printf("%10" PRIu64 " %10" PRIu64 " %10" PRIu64 " %14" PRIu64 " %-30s %s\n", empty ? 0 : stat.first,
+	       empty ? 0 : stat.next - 1, stat.next - stat.first, stat.bytes, when, name);
 	return CLI_OK;
 }
 

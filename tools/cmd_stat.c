@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: MIT
  *
- * walctl stat: figures and settings, one "key value" a line, the keys being those of .stat, .config and .walfs of a mount.
+ * walctl stat: figures and settings, one "key value" a line. What a mount shows in .stat and .walfs/stats too has the
+ * same key and form here.
  */
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "commands.h"
+
+#define NS_PER_S 1000000000
 
 const char cmd_stat_help[] =
 	"usage: walctl stat STORE [STREAM]...\n"
@@ -19,15 +22,20 @@ static void print_number(const char *key, uint64_t value)
 	printf("%s %" PRIu64 "\n", key, value);
 }
 
-static void print_time(const char *key, int64_t time_ns)
+static void print_bool(const char *key, bool value)
 {
-	char when[CLI_TIME_MAX];
-
-	cli_format_time(time_ns, when);
-	printf("%s %s\n", key, when);
+	printf("%s %s\n", key, value ? "yes" : "no");
 }
 
-/* Prints "key=value" lines as "key value" lines. */
+/* Seconds, as in .stat: awk can subtract them. */
+static void print_time(const char *key, int64_t time_ns)
+{
+	if (time_ns < 0)
+		time_ns = 0;
+	printf("%s %" PRId64 ".%09" PRId64 "\n", key, time_ns / NS_PER_S, time_ns % NS_PER_S);
+}
+
+/* Prints each "key=value" line as "config.key value": a setting may have the name of a figure. */
 static void print_settings(const struct wal_settings *settings)
 {
 	char text[1024];
@@ -41,7 +49,7 @@ static void print_settings(const struct wal_settings *settings)
 
 		if (equals != NULL)
 			*equals = ' ';
-		printf("%.*s\n", (int)(end - line), line);
+		printf("config.%.*s\n", (int)(end - line), line);
 	}
 }
 
@@ -83,7 +91,7 @@ static int stat_store(const struct cli *cli, struct wal_store *store)
 	print_number("journal_bytes", stat.journal_bytes);
 	print_number("journal_used", stat.journal_used);
 	print_number("errors", stat.errors);
-	print_number("degraded", stat.degraded);
+	print_bool("degraded", stat.degraded);
 	print_number("space_total", space.total);
 	print_number("space_free", space.free);
 	print_number("space_avail", space.avail);
@@ -98,6 +106,8 @@ static int stat_stream(const struct cli *cli, struct wal_store *store, const cha
 	struct wal_settings settings;
 	struct wal_stream *stream;
 	struct wal_stat stat;
+	uint64_t max_record;
+	bool empty;
 	int rc = cli_open_stream(cli, store, name, &stream);
 
 	if (rc != CLI_OK)
@@ -105,25 +115,28 @@ static int stat_stream(const struct cli *cli, struct wal_store *store, const cha
 	rc = wal_stream_stat(stream, 0, &stat);
 	if (rc >= 0)
 		rc = wal_stream_get_settings(stream, &settings);
+	max_record = wal_max_record(stream);
 	wal_stream_unref(stream);
 	if (rc < 0)
 		return cli_fail(cli, rc, "stream '%s'", name);
+	empty = stat.first == stat.next;
 	printf("name %s\n", name);
 	print_number("id", stat.id);
 	print_number("uid", stat.attr.uid);
 	print_number("gid", stat.attr.gid);
 	printf("mode %04" PRIo32 "\n", stat.attr.mode);
-	print_number("first", stat.first);
-	print_number("last", stat.next - 1);
+	print_number("first", empty ? 0 : stat.first);
+	print_number("last", empty ? 0 : stat.next - 1);
 	print_number("next", stat.next);
 	print_number("records", stat.next - stat.first);
 	print_number("bytes", stat.bytes);
 	print_number("disk_bytes", stat.disk_bytes);
 	print_number("segments", stat.segments);
 	print_number("damaged", stat.damaged);
-	print_number("stopped", stat.stopped);
+	print_bool("stopped", stat.stopped);
 	print_time("created", stat.created_ns);
-	print_time("last_time", stat.first == stat.next ? 0 : stat.last_time_ns);
+	print_time("last_time", empty ? 0 : stat.last_time_ns);
+	print_number("max_record", max_record);
 	printf("kind %s\n", stat.durable ? "durable" : "relaxed");
 	print_settings(&settings);
 	return CLI_OK;
