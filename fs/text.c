@@ -20,14 +20,9 @@ static void put_u64(FILE *out, const char *key, uint64_t value)
 	fprintf(out, "%s %llu\n", key, (unsigned long long)value);
 }
 
-static void put_word(FILE *out, const char *key, const char *word)
-{
-	fprintf(out, "%s %s\n", key, word);
-}
-
 static void put_bool(FILE *out, const char *key, bool value)
 {
-	put_word(out, key, value ? "yes" : "no");
+	fprintf(out, "%s %s\n", key, value ? "yes" : "no");
 }
 
 static void put_time(FILE *out, const char *key, int64_t ns)
@@ -53,7 +48,7 @@ static int put_stat(FILE *out, struct walfs_inode *inode, uint32_t wait)
 	put_u64(out, "disk_bytes", stat.disk_bytes);
 	put_u64(out, "segments", stat.segments);
 	put_u64(out, "damaged", stat.damaged);
-	put_word(out, "kind", stat.durable ? "durable" : "relaxed");
+	put_bool(out, "durable", stat.durable);
 	put_bool(out, "stopped", stat.stopped);
 	put_u64(out, "max_record", wal_max_record(inode->stream));
 	put_time(out, "created", stat.created_ns);
