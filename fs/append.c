@@ -4,11 +4,13 @@
  * has a descriptor, and commits it
  *
  *   in a FLUSH, which is a close(2) that waits for our answer, when
- *     - bytes are pending, and the process that opened the file has itself written some of them, and it is that process
- *       which closes (opener.c tells threads and processes apart), and
- *     - it does not end by a signal: then the bytes are dropped, for nobody finished them, and
- *     - it keeps no other descriptor of the file: a shell moves descriptors about, and each move is a close;
- *   in the RELEASE, after the last close of all, what is pending otherwise: of a group of processes, of a child;
+ *     - bytes are pending, and it is the process that opened the file which closes (opener.c tells threads and processes
+ *       apart), and
+ *     - it does not end by a signal: what it has written itself is dropped then, for nobody finished it, and
+ *     - it keeps no other descriptor of the file: a shell moves descriptors about, and each move is a close, and
+ *     - it has itself written to the record; or else those who did have gone, and no child of it has a descriptor: so
+ *       it is when dash, which opens before it forks, closes behind the program that it ran;
+ *   in the RELEASE, after the last close of all, what is pending otherwise: of processes that outlive the opener;
  *   in an FSYNC, durably, and what is written then begins another record;
  *   in the WRITE itself with O_DIRECT (a packet) and with O_SYNC or O_DSYNC (a durable packet).
  *
@@ -26,6 +28,7 @@
 #include "append.h"
 
 #include "attr.h"
+#include "await.h"
 #include "notify.h"
 #include "opener.h"
 #include "walfs.h"
@@ -37,6 +40,7 @@
 
 /* So many descriptors of a process are looked at in the loop; of one that has more, in a worker. */
 #define LOOK_MAX_LOOP 64
+#define WRITERS_MAX 8
 
 enum answer_kind { ANSWER_DONE, ANSWER_WRITE, ANSWER_ATTR, ANSWER_RELEASE };
 
@@ -59,14 +63,17 @@ struct append_file {
 
 	/* Of the request that has its turn. */
 	struct walfs_opener opener;
-	uint64_t stamp;     /* of the open: headers staged before it may be taken */
-	bool opener_wrote;  /* the opener itself wrote to the pending record */
-	bool flushed_first; /* a flush came with nothing pending */
-	bool header_asked;  /* the first write was, and took the staged header if there was one */
-	bool packet;        /* the pending bytes are those of the WRITE that has its turn */
-	bool counted;       /* in inode->writing */
-	int spoiled;        /* the error that spoiled the record, or 0 */
-	void *header;       /* owned */
+	uint64_t stamp;             /* of the open: headers staged before it may be taken */
+	bool opener_wrote;          /* the opener itself wrote to the pending record */
+	pid_t writers[WRITERS_MAX]; /* who else did; */
+	unsigned n_writers;         /* more than WRITERS_MAX: they are not all known */
+	bool flushed_first;         /* a flush came with nothing pending */
+	bool header_asked;          /* the first write was, and took the staged header if there was one */
+	bool packet;                /* the pending bytes are those of the WRITE that has its turn */
+	bool counted;               /* in inode->writing */
+	bool announced;             /* a commit in the RELEASE, to await.c */
+	int spoiled;                /* the error that spoiled the record, or 0 */
+	void *header;               /* owned */
 	size_t header_len;
 	uint64_t end; /* the file offset at which the next write belongs */
 	struct walfs_pending pending;
@@ -150,6 +157,7 @@ static void end_record(struct append_file *file)
 {
 	free_header(file);
 	file->opener_wrote = false;
+	file->n_writers = 0;
 	file->packet = false;
 	if (file->counted)
 		atomic_fetch_sub(&file->inode->writing, 1);
@@ -192,6 +200,8 @@ static int finish(struct append_file *file, const struct answer *given, int err)
 	struct walfs_inode *inode = file->inode; /* the kernel keeps it until the reply */
 
 	if (answer.kind == ANSWER_RELEASE) {
+		if (file->announced)
+			walfs_await_end(inode);
 		close_file(file);
 		(void)fuse_reply_err(answer.req, 0); /* nobody waits for it */
 		return 0;
@@ -272,11 +282,30 @@ static int commit(struct walfs_call *call, struct append_file *file, enum answer
 
 /* ---- write ------------------------------------------------------------------------------------------- */
 
+static void note_other_writer(struct append_file *file, pid_t pid)
+{
+	for (unsigned i = 0; i < file->n_writers && i < WRITERS_MAX; i++)
+		if (file->writers[i] == pid)
+			return;
+	if (file->n_writers == WRITERS_MAX) {
+		file->n_writers = 0;
+		for (unsigned i = 0; i < WRITERS_MAX; i++)
+			if (!walfs_process_is_gone(file->writers[i]))
+				file->writers[file->n_writers++] = file->writers[i];
+	}
+	if (pid != 0 && file->n_writers < WRITERS_MAX)
+		file->writers[file->n_writers++] = pid;
+	else
+		file->n_writers = WRITERS_MAX + 1;
+}
+
 static void note_writer(struct walfs_call *call, struct append_file *file)
 {
 	const struct fuse_ctx *ctx = fuse_req_ctx(call->req);
-	if (!file->opener_wrote && walfs_opener_writes(&file->opener, ctx->pid, call->fi.lock_owner))
+	if (walfs_opener_writes(&file->opener, ctx->pid, call->fi.lock_owner))
 		file->opener_wrote = true;
+	else
+		note_other_writer(file, ctx->pid);
 	if (!file->counted)
 		atomic_fetch_add(&file->inode->writing, 1);
 	file->counted = true;
@@ -396,25 +425,39 @@ static int step_truncate(struct walfs_call *call, struct append_file *file)
 
 /* ---- close and sync ---------------------------------------------------------------------------------- */
 
+/* The opener closes behind others who wrote: may one of them, or a child that has not written yet, go on? */
+static bool others_hold(const struct append_file *file, pid_t pid)
+{
+	if (file->n_writers > WRITERS_MAX)
+		return true;
+	for (unsigned i = 0; i < file->n_writers; i++)
+		if (!walfs_process_is_gone(file->writers[i]) &&
+		    walfs_process_holds(file->writers[i], file->ino, UINT32_MAX) != 0)
+			return true;
+	return walfs_process_heirs_hold(pid, file->ino) != 0;
+}
+
 /* What a close by the opener means for the record: 1 commit, 0 not yet, -ECANCELED drop, -EAGAIN ask in a worker. */
 static int judge_close(struct walfs_call *call, const struct append_file *file, pid_t pid)
 {
-	switch (walfs_process_fate(pid)) {
-	case WALFS_FATE_KILLED:
-		return -ECANCELED;
-	case WALFS_FATE_EXITING:
-		return 1;
-	case WALFS_FATE_UNKNOWN:
-		return file->flushed_first ? 0 : 1;
-	case WALFS_FATE_RUNNING:
-		break;
+	bool loop = call->wait & WAL_NOWAIT;
+	enum walfs_fate fate = walfs_process_fate(pid);
+	if (fate == WALFS_FATE_KILLED)
+		return file->opener_wrote ? -ECANCELED : 0;
+	if (fate == WALFS_FATE_RUNNING) {
+		int held = walfs_process_holds(pid, file->ino, loop ? LOOK_MAX_LOOP : UINT32_MAX);
+		if (held == -EAGAIN)
+			return held;
+		if (held < 0)
+			fate = WALFS_FATE_UNKNOWN;
+		else if (held)
+			return 0;
 	}
-	int held = walfs_process_holds(pid, file->ino, call->wait & WAL_NOWAIT ? LOOK_MAX_LOOP : UINT32_MAX);
-	if (held == -EAGAIN)
-		return held;
-	if (held < 0)
-		return file->flushed_first ? 0 : 1;
-	return !held;
+	if (fate == WALFS_FATE_UNKNOWN)
+		return file->opener_wrote && !file->flushed_first;
+	if (file->opener_wrote)
+		return 1;
+	return loop ? -EAGAIN : !others_hold(file, pid);
 }
 
 static int step_flush(struct walfs_call *call, struct append_file *file)
@@ -426,7 +469,7 @@ static int step_flush(struct walfs_call *call, struct append_file *file)
 		file->flushed_first = true;
 		return finish(file, &answer, 0);
 	}
-	if (!file->opener_wrote || !walfs_opener_closes(&file->opener, pid, call->fi.lock_owner))
+	if (!walfs_opener_closes(&file->opener, pid, call->fi.lock_owner))
 		return finish(file, &answer, 0);
 	int verdict = judge_close(call, file, pid);
 	if (verdict == 0)
@@ -463,8 +506,12 @@ static int step_fsync(struct walfs_call *call, struct append_file *file)
 static int step_release(struct walfs_call *call, struct append_file *file)
 {
 	struct answer answer = answer_of(call, ANSWER_RELEASE);
-	if (file->pending.len > 0)
+	if (file->pending.len > 0) {
+		if (!file->announced)
+			walfs_await_begin(file->inode);
+		file->announced = true;
 		return commit(call, file, ANSWER_RELEASE, 0);
+	}
 	return finish(file, &answer, 0);
 }
 

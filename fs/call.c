@@ -6,10 +6,13 @@
 
 #include "walfs.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
+
+static_assert(offsetof(struct walfs_call, job) == 0, "a job of a call is cast to it");
 
 struct walfs_call *walfs_call_copy(const struct walfs_call *call)
 {
@@ -34,7 +37,7 @@ struct walfs_call *walfs_call_copy(const struct walfs_call *call)
 
 static void run_in_worker(struct walfs_job *job, void *scratch)
 {
-	struct walfs_call *call = (struct walfs_call *)((char *)job - offsetof(struct walfs_call, job));
+	struct walfs_call *call = (struct walfs_call *)job;
 	call->wait = 0;
 	call->scratch = scratch;
 	fuse_req_t req = call->req;

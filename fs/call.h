@@ -27,7 +27,7 @@ struct walfs_call;
 typedef int walfs_handler(struct walfs_call *call);
 
 struct walfs_call {
-	struct walfs_job job;
+	struct walfs_job job; /* first: a job of a call is cast to it */
 	struct walfs *fs;
 	fuse_req_t req;
 	walfs_handler *handler;
@@ -43,7 +43,9 @@ struct walfs_call {
 	size_t size;
 	uint64_t off;
 	uint32_t flags; /* rename */
-	bool entered;   /* append.c's: the call has its turn at the open file */
+	bool awaited;   /* await.c's: has waited, and until how many commits had ended */
+	uint64_t await_n;
+	bool entered; /* append.c's: the call has its turn at the open file */
 	bool has_file;
 	struct fuse_file_info fi;
 	int to_set;  /* setattr, and the values for it */

@@ -6,6 +6,7 @@
 #include "dir.h"
 
 #include "attr.h"
+#include "await.h"
 #include "notify.h"
 #include "walfs.h"
 
@@ -86,6 +87,22 @@ static int lookup_in_root(struct walfs_call *call)
 	return err < 0 ? err : reply_stream(call, inode);
 }
 
+/* Whose answer depends on what the newest record is. */
+static bool asks_for_newest(const struct walfs_node *node, int err)
+{
+	switch (node->kind) {
+	case WALFS_FIRST:
+	case WALFS_LAST:
+	case WALFS_STAT:
+		return true;
+	case WALFS_RECORD:
+	case WALFS_SIDECAR:
+		return err == -ENOENT;
+	default:
+		return false;
+	}
+}
+
 int walfs_dir_lookup(struct walfs_call *call)
 {
 	struct walfs *fs = call->fs;
@@ -108,6 +125,8 @@ int walfs_dir_lookup(struct walfs_call *call)
 			return -ESTALE;
 	}
 	err = walfs_attr_entry(fs, inode, &node, listed, call->wait, &entry);
+	if (err != -EAGAIN && inode && asks_for_newest(&node, err) && walfs_await_join(call, inode))
+		return 0;
 	if (err < 0)
 		return err;
 	if (inode)

@@ -16,11 +16,18 @@
 #include <uthash.h>
 #include <walcore/walcore.h>
 
+struct walfs_job;
+
 struct walfs_inode {
 	uint64_t id;               /* immutable */
 	struct wal_stream *stream; /* immutable; borrowed until the entry goes */
 	atomic_bool given;         /* the kernel may hold attributes of the directory: notify.c */
 	atomic_uint writing;       /* open files with uncommitted bytes: attr.c */
+
+	/* await.c's */
+	atomic_uint_least64_t n_begun, n_ended;
+	pthread_mutex_t await_lock;
+	struct walfs_job *awaiting; /* guarded by await_lock: calls that wait; owned */
 
 	/* inode.c's, guarded by its lock */
 	uint64_t n_lookup;

@@ -10,6 +10,7 @@
 #include "list.h"
 
 #include "attr.h"
+#include "await.h"
 #include "walfs.h"
 
 #include <errno.h>
@@ -294,6 +295,8 @@ static int read_list(struct walfs_call *call, bool plus)
 {
 	if (call->wait & WAL_NOWAIT)
 		return -EAGAIN;
+	if (call->off == 0 && of(call)->inode && walfs_await_join(call, of(call)->inode))
+		return 0;
 	struct listing list = {
 		.call = call,
 		.file = of(call),

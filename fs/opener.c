@@ -21,6 +21,8 @@
 #include <unistd.h>
 
 #define PF_EXITING 0x4u /* include/linux/sched.h; part of the ABI as field 9 of /proc/PID/stat */
+#define HEIRS_MAX 16
+#define FDS_MAX 4096
 #define FIELD_FLAGS 9
 #define FIELD_EXIT_CODE 52
 #define FIELD_AFTER_NAME 3
@@ -92,34 +94,54 @@ bool walfs_opener_closes(struct walfs_opener *opener, pid_t pid, uint64_t owner)
 	return is_opener(opener, pid, owner);
 }
 
-enum walfs_fate walfs_process_fate(pid_t pid)
+struct process_stat {
+	char state;
+	unsigned long flags, exit_code;
+};
+
+static int read_stat(pid_t pid, struct process_stat *ret_stat)
 {
-	char path[64], stat[1024];
+	char path[64], text[1024];
 	if (pid == 0)
-		return WALFS_FATE_UNKNOWN;
+		return -ESRCH;
 	snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
-	if (read_small(AT_FDCWD, path, stat, sizeof(stat)) < 0)
-		return WALFS_FATE_UNKNOWN;
+	ssize_t n = read_small(AT_FDCWD, path, text, sizeof(text));
+	if (n < 0)
+		return (int)n;
 
 	/* The name is in parentheses and may hold anything; the last ')' ends it. */
-	char *at = strrchr(stat, ')');
+	char *at = strrchr(text, ')');
 	if (!at || at[1] != ' ')
-		return WALFS_FATE_UNKNOWN;
+		return -EINVAL;
 	at += 2;
-	unsigned long flags = 0, exit_code = 0;
-	for (int field = FIELD_AFTER_NAME; field <= FIELD_EXIT_CODE; field++) {
+	*ret_stat = (struct process_stat){ .state = *at };
+	for (int field = FIELD_AFTER_NAME; at && field <= FIELD_EXIT_CODE; field++) {
 		if (field == FIELD_FLAGS)
-			flags = strtoul(at, NULL, 10);
+			ret_stat->flags = strtoul(at, NULL, 10);
 		else if (field == FIELD_EXIT_CODE)
-			exit_code = strtoul(at, NULL, 10);
+			ret_stat->exit_code = strtoul(at, NULL, 10);
 		at = strchr(at, ' ');
-		if (!at)
-			break;
-		at++;
+		if (at)
+			at++;
 	}
-	if (exit_code & 0x7f)
+	return 0;
+}
+
+enum walfs_fate walfs_process_fate(pid_t pid)
+{
+	struct process_stat stat;
+	if (read_stat(pid, &stat) < 0)
+		return WALFS_FATE_UNKNOWN;
+	if (stat.exit_code & 0x7f)
 		return WALFS_FATE_KILLED;
-	return flags & PF_EXITING ? WALFS_FATE_EXITING : WALFS_FATE_RUNNING;
+	return stat.flags & PF_EXITING ? WALFS_FATE_EXITING : WALFS_FATE_RUNNING;
+}
+
+bool walfs_process_is_gone(pid_t pid)
+{
+	struct process_stat stat;
+	int err = read_stat(pid, &stat);
+	return err == -ENOENT || err == -ESRCH || (err == 0 && (stat.state == 'Z' || stat.state == 'X'));
 }
 
 /* Is descriptor `name` of the process a file called append... with this inode number? */
@@ -163,4 +185,59 @@ int walfs_process_holds(pid_t pid, uint64_t ino, unsigned look_max)
 	}
 	closedir(dir);
 	return held;
+}
+
+/* Adds the children of one thread to the list. */
+static int add_children(int tasks, const char *tid, pid_t *heirs, unsigned *n)
+{
+	char path[64], text[1024];
+	snprintf(path, sizeof(path), "%.20s/children", tid);
+	ssize_t len = read_small(tasks, path, text, sizeof(text));
+	if (len == -ENOENT && faccessat(tasks, tid, F_OK, 0) < 0)
+		return 0; /* the thread has ended */
+	if (len < 0)
+		return (int)len;
+	if ((size_t)len == sizeof(text) - 1)
+		return -E2BIG;
+	for (char *at = text, *end; *at; at = end) {
+		long pid = strtol(at, &end, 10);
+		if (end == at)
+			break;
+		if (*n == HEIRS_MAX)
+			return -E2BIG;
+		heirs[(*n)++] = (pid_t)pid;
+	}
+	return 0;
+}
+
+static int add_heirs(pid_t pid, pid_t *heirs, unsigned *n)
+{
+	char path[64];
+	struct dirent *entry;
+	int err = 0;
+	snprintf(path, sizeof(path), "/proc/%d/task", (int)pid);
+	DIR *dir = opendir(path);
+	if (!dir)
+		return walfs_process_is_gone(pid) ? 0 : -errno;
+	while (err == 0 && (entry = readdir(dir)))
+		if (entry->d_name[0] != '.')
+			err = add_children(dirfd(dir), entry->d_name, heirs, n);
+	closedir(dir);
+	return err;
+}
+
+int walfs_process_heirs_hold(pid_t pid, uint64_t ino)
+{
+	pid_t heirs[HEIRS_MAX];
+	unsigned n = 0;
+	int err = add_heirs(pid, heirs, &n);
+	for (unsigned i = 0; err == 0 && i < n; i++) {
+		int held = walfs_process_holds(heirs[i], ino, FDS_MAX);
+		if (held < 0 && walfs_process_is_gone(heirs[i]))
+			held = 0;
+		if (held != 0)
+			return held;
+		err = add_heirs(heirs[i], heirs, &n);
+	}
+	return err;
 }

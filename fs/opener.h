@@ -40,4 +40,11 @@ enum walfs_fate walfs_process_fate(pid_t pid);
  * `look_max` descriptors, and none of those looked at is it; other errors: not to be seen. */
 int walfs_process_holds(pid_t pid, uint64_t ino, unsigned look_max);
 
+/* Have the descendants of the process such a descriptor? 1 or 0; a negative error: not to be seen, or too many. A child
+ * whose parents are gone is not found. */
+int walfs_process_heirs_hold(pid_t pid, uint64_t ino);
+
+/* Is there no such process any more, or only its remains? */
+bool walfs_process_is_gone(pid_t pid);
+
 #endif
