@@ -31,19 +31,19 @@
 #define WAL_INDEX_MAGIC "walindex"
 #define WAL_ASIDE_MAGIC "walaside"
 #define WAL_MAGIC_LEN 8
-#define WAL_HEAD_VERSION 8    /* u16 */
-#define WAL_HEAD_INCOMPAT 12  /* u16: an unknown bit: refuse */
-#define WAL_HEAD_COMPAT 14    /* u16: an unknown bit: read, do not write */
+#define WAL_HEAD_VERSION 8   /* u16 */
+#define WAL_HEAD_INCOMPAT 12 /* u16: an unknown bit: refuse */
+#define WAL_HEAD_COMPAT 14   /* u16: an unknown bit: read, do not write */
 #define WAL_HEAD_BODY 16
-#define WAL_SECTOR_SUM 504    /* u64, over the 504 bytes before it */
+#define WAL_SECTOR_SUM 504 /* u64, over the 504 bytes before it */
 #define WAL_HEAD_BYTES (3 * WAL_SECTOR)
 #define WAL_SLOT_OFF(i) (WAL_SECTOR * (1 + (i)))
 
 /* A record: frame, header, content, and where the content has more than one chunk, a sum for each chunk. */
 #define WAL_FRAME_BYTES 36
-#define WAL_FRAME_TYPE 0xA0      /* high bits of the flags byte; the low four are flags */
+#define WAL_FRAME_TYPE 0xA0 /* high bits of the flags byte; the low four are flags */
 #define WAL_FRAME_TYPE_MASK 0xF0
-#define WAL_FRAME_MORE 0x01      /* the batch goes on with the next record */
+#define WAL_FRAME_MORE 0x01 /* the batch goes on with the next record */
 
 /* A journal entry. */
 #define WAL_ENTRY_BYTES 64

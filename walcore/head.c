@@ -6,7 +6,7 @@
 #include "banned.h"
 #include "bytes.h"
 #include "checksum.h"
-#include "limits.h"
+#include "bounds.h"
 
 static void begin(uint8_t out[WAL_SECTOR], const char *magic)
 {

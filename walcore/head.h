@@ -14,8 +14,8 @@
 /* What says which segment this is; it never changes. Kept in the first sector and again in each slot. */
 struct wal_identity {
 	uint64_t stream_id;
-	uint64_t first;    /* number of its first record */
-	uint64_t salt;     /* random */
+	uint64_t first; /* number of its first record */
+	uint64_t salt;  /* random */
 	int64_t created_ns;
 	int64_t time_base; /* commit time of the record before `first`, or created_ns */
 };
@@ -34,9 +34,9 @@ struct wal_slot {
 /* The state of a store. */
 struct wal_super {
 	uint64_t gen;
-	uint64_t epoch;       /* counts openings for writing; seeds the journal's sums */
-	uint64_t checkpoint;  /* journal position below which all is in the segments, on disk */
-	uint64_t id_bound;    /* ids below this may have been given out */
+	uint64_t epoch;        /* counts openings for writing; seeds the journal's sums */
+	uint64_t checkpoint;   /* journal position below which all is in the segments, on disk */
+	uint64_t id_bound;     /* ids below this may have been given out */
 	uint64_t retention_ns; /* the shortest retention by age that any stream ever had, or 0 */
 	struct wal_settings settings;
 };

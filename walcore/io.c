@@ -107,20 +107,21 @@ static int posix_unlinkat(const struct wal_io *io, int dirfd, const char *path, 
 	return unlinkat(dirfd, path, dir ? AT_REMOVEDIR : 0) < 0 ? -errno : 0;
 }
 
-static int posix_renameat(const struct wal_io *io, int olddirfd, const char *oldpath, int newdirfd,
-			  const char *newpath)
+static int posix_renameat(const struct wal_io *io, int dirfd, const char *oldpath, const char *newpath, bool replace)
 {
 	struct stat st;
 
 	(void)io;
-	if (renameat2(olddirfd, oldpath, newdirfd, newpath, RENAME_NOREPLACE) == 0)
+	if (replace)
+		return renameat(dirfd, oldpath, dirfd, newpath) < 0 ? -errno : 0;
+	if (renameat2(dirfd, oldpath, dirfd, newpath, RENAME_NOREPLACE) == 0)
 		return 0;
 	if (errno != EINVAL && errno != ENOSYS)
 		return -errno;
 	/* A file system without RENAME_NOREPLACE (NFS): we are the only writer, so looking first will do. */
-	if (fstatat(newdirfd, newpath, &st, AT_SYMLINK_NOFOLLOW) == 0)
+	if (fstatat(dirfd, newpath, &st, AT_SYMLINK_NOFOLLOW) == 0)
 		return -EEXIST;
-	return renameat(olddirfd, oldpath, newdirfd, newpath) < 0 ? -errno : 0;
+	return renameat(dirfd, oldpath, dirfd, newpath) < 0 ? -errno : 0;
 }
 
 static ssize_t posix_getdents(const struct wal_io *io, int fd, void *buf, size_t len)
@@ -135,6 +136,16 @@ static int posix_seekdir(const struct wal_io *io, int fd, uint64_t cookie)
 {
 	(void)io;
 	return lseek(fd, (off_t)cookie, SEEK_SET) < 0 ? -errno : 0;
+}
+
+static int posix_lock(const struct wal_io *io, int fd)
+{
+	struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+
+	(void)io;
+	if (fcntl(fd, F_OFD_SETLK, &lock) == 0)
+		return 0;
+	return errno == EAGAIN || errno == EACCES ? -EBUSY : -errno;
 }
 
 static int posix_fstatvfs(const struct wal_io *io, int fd, struct statvfs *ret)
@@ -160,6 +171,7 @@ const struct wal_io wal_io_posix = {
 	.renameat = posix_renameat,
 	.getdents = posix_getdents,
 	.seekdir = posix_seekdir,
+	.lock = posix_lock,
 	.fstatvfs = posix_fstatvfs,
 };
 

@@ -32,10 +32,11 @@ struct wal_io {
 	int (*fstatat)(const struct wal_io *io, int dirfd, const char *path, struct stat *ret);
 	int (*mkdirat)(const struct wal_io *io, int dirfd, const char *path, mode_t mode);
 	int (*unlinkat)(const struct wal_io *io, int dirfd, const char *path, bool dir);
-	/* never replaces: -EEXIST */
-	int (*renameat)(const struct wal_io *io, int olddirfd, const char *oldpath, int newdirfd, const char *newpath);
+	/* without replace: -EEXIST where newpath is there */
+	int (*renameat)(const struct wal_io *io, int dirfd, const char *oldpath, const char *newpath, bool replace);
 	ssize_t (*getdents)(const struct wal_io *io, int fd, void *buf, size_t len); /* as getdents64(2) */
 	int (*seekdir)(const struct wal_io *io, int fd, uint64_t cookie);
+	int (*lock)(const struct wal_io *io, int fd); /* exclusive, for this process; -EBUSY */
 	int (*fstatvfs)(const struct wal_io *io, int fd, struct statvfs *ret);
 };
 

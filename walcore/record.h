@@ -12,7 +12,7 @@
 #include <walcore/walcore.h>
 
 #include "format.h"
-#include "limits.h"
+#include "bounds.h"
 
 struct wal_frame {
 	uint64_t seq;
@@ -21,6 +21,12 @@ struct wal_frame {
 	uint64_t content_sum; /* of the content, or of the table of chunk sums */
 	uint32_t header_len;
 	bool more; /* the batch goes on with the next record */
+};
+
+/* Where a record is. */
+struct wal_place {
+	struct wal_frame frame;
+	uint64_t off; /* of the frame */
 };
 
 /* What every sum of a segment starts from. */

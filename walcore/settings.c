@@ -21,14 +21,19 @@ struct unit {
 
 /* The first one that divides a value is used to write it; the empty one is for reading a plain number. */
 static const struct unit time_units[] = {
-	{ "w", UINT64_C(604800000000000) }, { "d", UINT64_C(86400000000000) }, { "h", UINT64_C(3600000000000) },
-	{ "m", UINT64_C(60000000000) },     { "s", UINT64_C(1000000000) },     { "ms", UINT64_C(1000000) },
-	{ "us", UINT64_C(1000) },           { "ns", 1 },                       { "", UINT64_C(1000000000) },
-	{ NULL, 0 },
+	{ "w", UINT64_C(604800000000000) }, { "d", UINT64_C(86400000000000) },
+	{ "h", UINT64_C(3600000000000) },   { "m", UINT64_C(60000000000) },
+	{ "s", UINT64_C(1000000000) },      { "ms", UINT64_C(1000000) },
+	{ "us", UINT64_C(1000) },           { "ns", 1 },
+	{ "", UINT64_C(1000000000) },       { NULL, 0 },
 };
 static const struct unit size_units[] = {
-	{ "T", UINT64_C(1) << 40 }, { "G", UINT64_C(1) << 30 }, { "M", UINT64_C(1) << 20 }, { "K", UINT64_C(1) << 10 },
-	{ "", 1 },                  { NULL, 0 },
+	{ "T", UINT64_C(1) << 40 },
+	{ "G", UINT64_C(1) << 30 },
+	{ "M", UINT64_C(1) << 20 },
+	{ "K", UINT64_C(1) << 10 },
+	{ "", 1 },
+	{ NULL, 0 },
 };
 static const struct unit count_units[] = {
 	{ "", 1 },
@@ -37,7 +42,7 @@ static const struct unit count_units[] = {
 
 static const struct setting {
 	const char *key;
-	size_t offset; /* of a uint64_t in struct wal_settings; unused for durable */
+	size_t offset;            /* of a uint64_t in struct wal_settings; unused for durable */
 	const struct unit *units; /* NULL: durable */
 	uint64_t max;
 	bool none_allowed;
@@ -190,7 +195,8 @@ int wal_settings_format(const struct wal_settings *settings, char *buf, size_t s
 		int n;
 
 		format_value(settings, &table[i], value);
-		n = snprintf(len < size ? buf + len : NULL, len < size ? size - len : 0, "%s=%s\n", table[i].key, value);
+		n = snprintf(len < size ? buf + len : NULL, len < size ? size - len : 0, "%s=%s\n", table[i].key,
+			     value);
 		len += (size_t)n;
 	}
 	return (int)len;

@@ -78,20 +78,20 @@ struct wal_err {
 
 /* ---- store ------------------------------------------------------------------------------------------- */
 
-#define WAL_OPEN_CREATE 1u   /* make a store of an empty or missing directory */
-#define WAL_OPEN_RDONLY 2u   /* change nothing; takes no lock, so it works on a store in use */
-#define WAL_OPEN_RELAXED 4u  /* streams without a setting of their own are relaxed, not durable */
-#define WAL_OPEN_NO_TRIM 8u  /* records are only added: trim, delete, rename and retention are -EPERM */
+#define WAL_OPEN_CREATE 1u  /* make a store of an empty or missing directory */
+#define WAL_OPEN_RDONLY 2u  /* change nothing; takes no lock, so it works on a store in use */
+#define WAL_OPEN_RELAXED 4u /* streams without a setting of their own are relaxed, not durable */
+#define WAL_OPEN_NO_TRIM 8u /* records are only added: trim, delete, rename and retention are -EPERM */
 
 /* Options; all zero means all defaults. */
 struct wal_opts {
-	uint32_t flags;          /* WAL_OPEN_... */
-	uint32_t open_files_max; /* segment files kept open; 0: half of RLIMIT_NOFILE, at most 1024, at least 16 */
-	uint64_t interval_ns;    /* a relaxed record is synced at most this long after its commit; 0: 1 s */
-	uint64_t max_record;     /* content bytes, for streams without a setting; 0: the store's, else 1 GiB */
-	uint64_t segment_bytes;  /* a segment is closed when it would grow past this; 0: 64 MiB */
-	uint64_t journal_bytes;  /* size of the commit journal of a new store; 0: 32 MiB, at least 64 KiB */
-	const char *holder;      /* borrowed: who holds the store, for the lock file; NULL: the process name */
+	uint32_t flags;               /* WAL_OPEN_... */
+	uint32_t open_files_max;      /* segment files kept open; 0: half of RLIMIT_NOFILE, at most 1024, at least 16 */
+	uint64_t interval_ns;         /* a relaxed record is synced at most this long after its commit; 0: 1 s */
+	uint64_t max_record;          /* content bytes, for streams without a setting; 0: the store's, else 1 GiB */
+	uint64_t segment_bytes;       /* a segment is closed when it would grow past this; 0: 64 MiB */
+	uint64_t journal_bytes;       /* size of the commit journal of a new store; 0: 32 MiB, at least 64 KiB */
+	const char *holder;           /* borrowed: who holds the store, for the lock file; NULL: the process name */
 	int64_t (*now_ns)(void *arg); /* the clock; NULL: CLOCK_REALTIME */
 	void *now_arg;
 	void (*trace)(void *arg, const char *line); /* told of rare events (recovery, damage); NULL: nobody */
@@ -113,19 +113,19 @@ int wal_store_close(struct wal_store *store);
 int wal_store_sync(struct wal_store *store);
 
 struct wal_store_stat {
-	uint64_t streams_live;     /* streams recovered and in memory */
-	uint64_t handles;          /* stream handles in memory */
-	uint64_t open_files;       /* segment files open */
-	uint64_t appends;          /* records committed since open */
-	uint64_t append_bytes;     /* header and content bytes of them */
-	uint64_t commits;          /* groups committed through the journal */
-	uint64_t syncs;            /* fdatasync, fsync and syncfs calls */
+	uint64_t streams_live; /* streams recovered and in memory */
+	uint64_t handles;      /* stream handles in memory */
+	uint64_t open_files;   /* segment files open */
+	uint64_t appends;      /* records committed since open */
+	uint64_t append_bytes; /* header and content bytes of them */
+	uint64_t commits;      /* groups committed through the journal */
+	uint64_t syncs;        /* fdatasync, fsync and syncfs calls */
 	uint64_t checkpoints;
-	uint64_t journal_bytes;    /* size of the journal */
-	uint64_t journal_used;     /* bytes of it not yet checkpointed */
-	uint64_t errors;           /* I/O errors and damage met since open */
+	uint64_t journal_bytes; /* size of the journal */
+	uint64_t journal_used;  /* bytes of it not yet checkpointed */
+	uint64_t errors;        /* I/O errors and damage met since open */
 	bool read_only;
-	bool degraded;             /* something stopped, or damage was met: see wal_store_troubles */
+	bool degraded; /* something stopped, or damage was met: see wal_store_troubles */
 };
 int wal_store_stat(struct wal_store *store, struct wal_store_stat *ret_stat);
 
@@ -161,7 +161,7 @@ enum wal_durability { WAL_DURABILITY_DEFAULT = 0, WAL_DURABILITY_DURABLE = 1, WA
 /* Settings of a stream, or defaults of a store. 0 means: what the level above says (stream, then store, then
  * options, then built in). WAL_FOREVER is an explicit "no limit". */
 struct wal_settings {
-	uint32_t durability;        /* enum wal_durability */
+	uint32_t durability; /* enum wal_durability */
 	uint32_t reserved;
 	uint64_t retention_age_ns;  /* a record may go when it is older than this */
 	uint64_t retention_bytes;   /* ... when newer ones make up this many bytes (header and content) */
@@ -234,11 +234,11 @@ struct wal_stat {
 	uint64_t bytes;      /* header and content bytes of the records first..next-1, about: whole segments */
 	uint64_t disk_bytes; /* length of the segment files */
 	uint32_t segments;
-	bool durable;        /* appends are durable */
-	bool recovered;      /* false: only id, attr, last_time_ns and durable are set */
-	bool stopped;        /* no more appends until the store is opened again */
-	uint64_t damaged;    /* damaged records met */
-	int64_t created_ns;  /* when its oldest segment was made */
+	bool durable;         /* appends are durable */
+	bool recovered;       /* false: only id, attr, last_time_ns and durable are set */
+	bool stopped;         /* no more appends until the store is opened again */
+	uint64_t damaged;     /* damaged records met */
+	int64_t created_ns;   /* when its oldest segment was made */
 	int64_t last_time_ns; /* commit time of the newest record; while not recovered, or with no record, an
 				 approximation: the time of the newest segment file */
 };
@@ -278,12 +278,12 @@ struct wal_append {
 	/* in */
 	const struct wal_entry *entries; /* n records: all or none, also after a crash */
 	uint32_t n;
-	uint32_t flags;           /* WAL_APPEND_... */
-	uint64_t expect;          /* the number the first one must get, or 0: any. -ESTALE otherwise */
-	uint64_t reserved_bytes;  /* with WAL_APPEND_RESERVED: how much was reserved */
-	struct wal_draft *draft;  /* instead of entries and n: this one record. On success it is consumed */
+	uint32_t flags;          /* WAL_APPEND_... */
+	uint64_t expect;         /* the number the first one must get, or 0: any. -ESTALE otherwise */
+	uint64_t reserved_bytes; /* with WAL_APPEND_RESERVED: how much was reserved */
+	struct wal_draft *draft; /* instead of entries and n: this one record. On success it is consumed */
 	void (*done)(struct wal_append *req, int result); /* NULL only in wal_append */
-	void *arg;                /* for done */
+	void *arg;                                        /* for done */
 	/* out, set before done is called or 1 is returned */
 	uint64_t seq;    /* the number of the first record */
 	int64_t time_ns; /* the commit time of all of them */
@@ -379,7 +379,7 @@ void wal_iter_close(struct wal_iter *iter); /* NULL is allowed */
 /* Waiting for a record. The struct is the caller's until done is called, or until wal_wait_cancel returned 0. */
 struct wal_wait {
 	/* in */
-	uint64_t seq; /* done when record `seq` can be read */
+	uint64_t seq;                                    /* done when record `seq` can be read */
 	void (*done)(struct wal_wait *wait, int result); /* 0, or -EIDRM: the stream was deleted. Must not block */
 	void *arg;
 	/* the library's */

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * limits: every bound of the engine that is not in the public header, each with its reason.
+ * bounds: every limit of the engine that is not in the public header, each with its reason.
  */
-#ifndef WAL_LIMITS_H
-#define WAL_LIMITS_H
+#ifndef WAL_BOUNDS_H
+#define WAL_BOUNDS_H
 
 #include <stdint.h>
 #include <walcore/walcore.h>

@@ -1,0 +1,475 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * append: from a request to a record.
+ *
+ * Under the stream's lock the request gets its number and time, its bytes go to the last segment's page cache,
+ * and it is visible at once in a relaxed stream; in a durable one it is put into the journal, and becomes visible when
+ * the journal's sync has returned (wal_append_complete). In a relaxed stream with journaled appends under way a relaxed
+ * one goes the same way, so that records become visible in order.
+ *
+ * Failure: a write that fails is cut off again, and nothing happened; where that fails too, the stream stops.
+ */
+#include <assert.h>
+#include <errno.h>
+#include <semaphore.h>
+
+#include "banned.h"
+#include "bytes.h"
+#include "settings.h"
+#include "stream.h"
+
+enum { PRIV_BLOCKING, PRIV_SEM, PRIV_RESULT, PRIV_LSN, PRIV_BYTES };
+
+/* The bytes of a request as they go to disk: spans over frames made here and the caller's memory. */
+struct image {
+	struct wal_span *spans;
+	size_t n_spans;
+	uint64_t len;
+	uint8_t (*frames)[WAL_FRAME_BYTES];
+	uint8_t *sums;
+	void *heap;
+	struct wal_span own_spans[4 * 8];
+	uint8_t own_frames[8][WAL_FRAME_BYTES];
+	uint8_t own_sums[256];
+};
+
+static int image_init(struct image *image, const struct wal_append *req)
+{
+	uint64_t sums_len = 0;
+	uint8_t *p;
+
+	for (uint32_t i = 0; i < req->n; i++)
+		sums_len += wal_record_sums_len(req->entries[i].content.len);
+	image->heap = NULL;
+	image->spans = image->own_spans;
+	image->frames = image->own_frames;
+	image->sums = image->own_sums;
+	image->n_spans = 0;
+	image->len = 0;
+	if (req->n <= 8 && sums_len <= sizeof(image->own_sums))
+		return 0;
+	p = malloc(req->n * (4 * sizeof(struct wal_span) + WAL_FRAME_BYTES) + sums_len);
+	if (!p)
+		return -ENOMEM;
+	image->heap = p;
+	image->spans = (struct wal_span *)p;
+	p += req->n * 4 * sizeof(struct wal_span);
+	image->frames = (uint8_t(*)[WAL_FRAME_BYTES])p;
+	image->sums = p + (size_t)req->n * WAL_FRAME_BYTES;
+	return 0;
+}
+
+static void image_span(struct image *image, const void *base, size_t len)
+{
+	if (len > 0)
+		image->spans[image->n_spans++] = (struct wal_span){ base, len };
+	image->len += len;
+}
+
+static uint64_t content_sums(struct wal_span content, uint8_t *sums, uint64_t seed)
+{
+	size_t table_len = wal_record_sums_len(content.len), at = 0;
+
+	if (table_len == 0)
+		return wal_record_content_sum(content.base, content.len, seed);
+	for (size_t off = 0; off < content.len; off += WAL_CHUNK, at += 8) {
+		size_t len = (size_t)wal_min_u64(WAL_CHUNK, content.len - off);
+
+		wal_put_le64(sums + at, wal_record_content_sum((const uint8_t *)content.base + off, len, seed));
+	}
+	assert(at == table_len);
+	return wal_record_content_sum(sums, table_len, seed);
+}
+
+static void image_fill(struct image *image, const struct wal_append *req, uint64_t seed)
+{
+	uint8_t *sums = image->sums;
+
+	for (uint32_t i = 0; i < req->n; i++) {
+		const struct wal_entry *entry = &req->entries[i];
+		struct wal_frame frame = { .seq = req->seq + i,
+					   .time_ns = req->time_ns,
+					   .content_len = entry->content.len,
+					   .content_sum = content_sums(entry->content, sums, seed),
+					   .header_len = (uint32_t)entry->header.len,
+					   .more = i + 1 < req->n };
+		size_t sums_len = wal_record_sums_len(entry->content.len);
+
+		wal_frame_encode(image->frames[i], &frame, entry->header, seed);
+		image_span(image, image->frames[i], WAL_FRAME_BYTES);
+		image_span(image, entry->header.base, entry->header.len);
+		image_span(image, entry->content.base, entry->content.len);
+		image_span(image, sums, sums_len);
+		sums += sums_len;
+	}
+}
+
+/* Writes spans one after another: small ones gathered, so that a record is one system call as a rule. */
+static int write_spans(const struct wal_io *io, int fd, const struct wal_span *spans, size_t n, uint64_t off)
+{
+	uint8_t buf[WAL_GATHER_BYTES];
+	size_t used = 0;
+	int r = 0;
+
+	for (size_t i = 0; i < n && r == 0; i++) {
+		if (used > 0 && used + spans[i].len > sizeof(buf)) {
+			r = wal_io_write(io, fd, buf, used, off);
+			off += used;
+			used = 0;
+		}
+		if (r < 0)
+			break;
+		if (spans[i].len > sizeof(buf)) {
+			r = wal_io_write(io, fd, spans[i].base, spans[i].len, off);
+			off += spans[i].len;
+		} else {
+			memcpy(buf + used, spans[i].base, spans[i].len);
+			used += spans[i].len;
+		}
+	}
+	if (r == 0 && used > 0)
+		r = wal_io_write(io, fd, buf, used, off);
+	return r;
+}
+
+/* Sizes alone; nothing of the stream but its limit. Sets the bytes on disk and of the caller. */
+static int check_sizes(struct wal_stream *stream, const struct wal_append *req, uint64_t *ret_len,
+		       uint64_t *ret_payload)
+{
+	uint64_t len = 0, payload = 0, max = wal_max_record(stream);
+
+	if (req->n == 0 || req->n > WAL_BATCH_RECORDS_MAX)
+		return req->n ? -EMSGSIZE : -EINVAL;
+	for (uint32_t i = 0; i < req->n; i++) {
+		const struct wal_entry *entry = &req->entries[i];
+
+		if (entry->header.len > WAL_HEADER_MAX || entry->content.len > max)
+			return -EMSGSIZE;
+		payload += entry->header.len + entry->content.len;
+		len += wal_record_len(entry->header.len, entry->content.len);
+	}
+	if (req->n > 1 && len > WAL_BATCH_BYTES_MAX)
+		return -EMSGSIZE;
+	*ret_len = len;
+	*ret_payload = payload;
+	return 0;
+}
+
+int wal_append_allowed_locked(const struct wal_stream *stream, const struct wal_append *req)
+{
+	if (stream->stopped)
+		return -EROFS;
+	if (req->expect && req->expect != stream->live->next)
+		return -ESTALE;
+	if (stream->live->next > INT64_MAX - WAL_BATCH_RECORDS_MAX)
+		return -EOVERFLOW;
+	return 0;
+}
+
+bool wal_append_journaled_locked(const struct wal_stream *stream)
+{
+	return stream->durable || (stream->live && stream->live->pending > 0);
+}
+
+static bool segment_is_old(const struct wal_stream *stream, const struct wal_segment *seg, int64_t now)
+{
+	uint64_t age = stream->slot.settings.retention_age_ns;
+
+	if (age == 0) {
+		pthread_mutex_lock(&stream->store->state_lock);
+		age = stream->store->super.settings.retention_age_ns;
+		pthread_mutex_unlock(&stream->store->state_lock);
+	}
+	return age && age != WAL_FOREVER && now - seg->id.created_ns >= (int64_t)(age / WAL_RETENTION_SHARE);
+}
+
+static int prepare_segment(struct wal_stream *stream, uint64_t len, int64_t now, uint64_t *reserved)
+{
+	struct wal_segment *last = wal_stream_last(stream);
+	int r;
+
+	if (last->size > WAL_HEAD_BYTES &&
+	    (last->size + len > stream->store->opts.segment_bytes || segment_is_old(stream, last, now))) {
+		r = wal_stream_rotate_locked(stream, reserved);
+		/* No space for another file: the space that was reserved is in this one, so go on here. */
+		if (r < 0 && r != -ENOSPC && r != -EDQUOT)
+			return r;
+	}
+	return wal_stream_pin_locked(stream, wal_stream_last(stream));
+}
+
+static int write_records(struct wal_stream *stream, struct wal_segment *seg, const struct image *image)
+{
+	const struct wal_io *io = stream->store->io;
+	int r = write_spans(io, seg->fd, image->spans, image->n_spans, seg->size);
+
+	if (r == 0)
+		return 0;
+	if (io->ftruncate(io, seg->fd, seg->size) < 0)
+		wal_stream_stop_locked(stream, r, "a failed append could not be undone");
+	return r;
+}
+
+static void note_index(struct wal_segment *seg, const struct wal_append *req)
+{
+	uint64_t off = seg->size;
+
+	for (uint32_t i = 0; i < req->n; i++) {
+		(void)wal_index_note(&seg->index, req->seq + i, off); /* a missing point costs time, no more */
+		off += wal_record_len(req->entries[i].header.len, req->entries[i].content.len);
+	}
+}
+
+static int append_locked(struct wal_stream *stream, struct wal_append *req, struct image *image, uint64_t len,
+			 bool journaled, uint64_t *reserved)
+{
+	struct wal_live *live = stream->live;
+	int64_t now = wal_store_now(stream->store);
+	struct wal_segment *seg;
+	int r;
+
+	r = prepare_segment(stream, len, now, journaled ? reserved : NULL);
+	if (r < 0)
+		return r;
+	seg = wal_stream_last(stream);
+	req->seq = live->next;
+	req->time_ns = now > live->last_time ? now : live->last_time;
+	image_fill(image, req, seg->seed);
+	assert(image->len == len);
+	r = write_records(stream, seg, image);
+	if (r == 0) {
+		bool was_dirty = seg->dirty;
+
+		if (journaled) {
+			struct wal_journal_entry entry = { .type = WAL_ENTRY_APPEND,
+							   .stream_id = stream->id,
+							   .seq = req->seq,
+							   .n = req->n,
+							   .segment = seg->id.first,
+							   .off = seg->size };
+
+			req->priv[PRIV_LSN] = wal_journal_put(&stream->store->journal, &entry, image->spans,
+							      image->n_spans, &stream->bound, stream->name, req,
+							      reserved);
+			live->pending++;
+		}
+		note_index(seg, req);
+		seg->size += len;
+		seg->dirty = true;
+		live->next += req->n;
+		live->last_time = req->time_ns;
+		if (!was_dirty || (!journaled && !stream->marked_relaxed)) {
+			stream->marked_relaxed |= !journaled;
+			wal_stream_mark_dirty_locked(stream, !journaled);
+		}
+	}
+	wal_stream_unpin(seg);
+	return r;
+}
+
+static void count(struct wal_store *store, const struct wal_append *req)
+{
+	atomic_fetch_add_explicit(&store->appends, req->draft ? 1 : req->n, memory_order_relaxed);
+	atomic_fetch_add_explicit(&store->append_bytes, req->priv[PRIV_BYTES], memory_order_relaxed);
+}
+
+static void give_back_reserve(struct wal_stream *stream, const struct wal_append *req)
+{
+	if (req->flags & WAL_APPEND_RESERVED)
+		wal_release(stream, req->reserved_bytes);
+}
+
+int wal_append_finish(struct wal_stream *stream, struct wal_append *req, bool durable)
+{
+	struct wal_wait *waits;
+
+	req->stream = stream;
+	if (durable) {
+		pthread_mutex_unlock(&stream->lock);
+		return 0;
+	}
+	stream->live->visible = stream->live->next;
+	waits = stream->waits ? wal_stream_take_waits_locked(stream, false) : NULL;
+	pthread_mutex_unlock(&stream->lock);
+	count(stream->store, req);
+	give_back_reserve(stream, req);
+	wal_stream_tell_waits(waits, 0);
+	return 1;
+}
+
+void wal_append_complete(struct wal_append *req, int result)
+{
+	struct wal_stream *stream = req->stream;
+	struct wal_live *live = stream->live; /* pending: it stays live */
+	struct wal_wait *waits = NULL;
+
+	pthread_mutex_lock(&stream->lock);
+	assert(live->pending > 0);
+	live->pending--;
+	if (result == 0) {
+		live->visible = wal_max_u64(live->visible, req->seq + (req->draft ? 1 : req->n));
+		waits = stream->waits ? wal_stream_take_waits_locked(stream, false) : NULL;
+	} else {
+		wal_stream_stop_locked(stream, result, "the journal could not be synced");
+	}
+	pthread_mutex_unlock(&stream->lock);
+	if (result == 0) {
+		count(stream->store, req);
+		give_back_reserve(stream, req);
+	}
+	wal_stream_tell_waits(waits, 0);
+	if (req->priv[PRIV_BLOCKING]) {
+		req->priv[PRIV_RESULT] = (uint64_t)(int64_t)result;
+		sem_post((sem_t *)(uintptr_t)req->priv[PRIV_SEM]);
+	} else {
+		req->done(req, result);
+	}
+}
+
+/* As wal_append_submit, but leaves the commit of a journaled append to the caller. */
+static int submit(struct wal_stream *stream, struct wal_append *req)
+{
+	struct wal_store *store = stream->store;
+	uint64_t len, reserved = 0, payload;
+	struct image image;
+	bool journaled;
+	int r;
+
+	if (store->rdonly)
+		return -EROFS;
+	r = check_sizes(stream, req, &len, &payload);
+	if (r < 0)
+		return r;
+	req->priv[PRIV_BYTES] = payload;
+	r = image_init(&image, req);
+	if (r < 0)
+		return r;
+again:
+	r = wal_stream_lock_live(stream, 0);
+	if (r < 0)
+		goto out;
+	journaled = wal_append_journaled_locked(stream);
+	if (journaled && reserved == 0) { /* room in the journal is waited for without the lock */
+		pthread_mutex_unlock(&stream->lock);
+		if (len > wal_journal_payload_max(&store->journal)) {
+			r = req->n == 1 ? wal_draft_append(stream, req) : -EMSGSIZE;
+			goto out;
+		}
+		reserved = wal_entry_len(len) + WAL_JOURNAL_EXTRA;
+		r = wal_journal_reserve(&store->journal, reserved, false);
+		if (r < 0) {
+			reserved = 0;
+			goto out;
+		}
+		goto again;
+	}
+	r = wal_append_allowed_locked(stream, req);
+	if (r == 0) {
+		req->stream = stream;
+		r = append_locked(stream, req, &image, len, journaled, &reserved);
+	}
+	if (r < 0)
+		pthread_mutex_unlock(&stream->lock);
+	else
+		r = wal_append_finish(stream, req, journaled);
+out:
+	wal_journal_unreserve(&store->journal, reserved);
+	free(image.heap);
+	return r;
+}
+
+static int submit_any(struct wal_stream *stream, struct wal_append *req)
+{
+	uint64_t seq;
+	int r;
+
+	r = req->draft ? wal_draft_commit(stream, req) : submit(stream, req);
+	if (r != 1 || !(req->flags & WAL_APPEND_DURABLE))
+		return r;
+	seq = req->seq;
+	r = wal_stream_sync(stream); /* relaxed: this one and all before it, by one sync of the segment */
+	assert(req->seq == seq);
+	return r < 0 ? r : 1;
+}
+
+int wal_append_submit(struct wal_stream *stream, struct wal_append *req)
+{
+	int r;
+
+	assert(req->done);
+	req->priv[PRIV_BLOCKING] = 0;
+	r = submit_any(stream, req);
+	if (r == 0)
+		(void)wal_journal_kick(&stream->store->journal); /* no thread: the next waiter leads */
+	return r;
+}
+
+int wal_append(struct wal_stream *stream, struct wal_append *req)
+{
+	sem_t sem;
+	int r;
+
+	(void)sem_init(&sem, 0, 0); /* cannot fail for 0 */
+	req->priv[PRIV_BLOCKING] = 1;
+	req->priv[PRIV_SEM] = (uint64_t)(uintptr_t)&sem;
+	r = submit_any(stream, req);
+	if (r == 0) {
+		(void)wal_journal_wait(&stream->store->journal, req->priv[PRIV_LSN]); /* the result is the request's */
+		while (sem_wait(&sem) < 0)
+			;
+		r = (int)(int64_t)req->priv[PRIV_RESULT];
+	}
+	sem_destroy(&sem);
+	return r < 0 ? r : 0;
+}
+
+bool wal_append_waits(struct wal_stream *stream, const struct wal_append *req)
+{
+	struct wal_journal *journal = &stream->store->journal;
+	uint64_t len = 0;
+	bool waits, journaled;
+
+	if (req->draft || pthread_mutex_trylock(&stream->lock) != 0)
+		return true;
+	waits = !stream->live && !stream->deleted;
+	journaled = wal_append_journaled_locked(stream);
+	pthread_mutex_unlock(&stream->lock);
+	if (waits || !journaled)
+		return waits || (req->flags & WAL_APPEND_DURABLE);
+	for (uint32_t i = 0; i < req->n; i++)
+		len += wal_record_len(req->entries[i].header.len, req->entries[i].content.len);
+	if (len > wal_journal_payload_max(journal))
+		return true;
+	len = wal_entry_len(len) + WAL_JOURNAL_EXTRA;
+	if (wal_journal_reserve(journal, len, true) == -EAGAIN)
+		return true;
+	wal_journal_unreserve(journal, len);
+	return false;
+}
+
+int wal_append_check(struct wal_stream *stream)
+{
+	int r = 0;
+
+	if (stream->store->rdonly)
+		return -EROFS;
+	pthread_mutex_lock(&stream->lock);
+	if (stream->deleted)
+		r = -EIDRM;
+	else if (stream->stopped || (stream->durable && wal_journal_failed(&stream->store->journal)))
+		r = -EROFS;
+	pthread_mutex_unlock(&stream->lock);
+	return r;
+}
+
+uint64_t wal_max_record(struct wal_stream *stream)
+{
+	struct wal_store *store = stream->store;
+	uint64_t max;
+
+	pthread_mutex_lock(&store->state_lock);
+	max = wal_settings_pick(stream->slot.settings.max_record, store->opts.max_record,
+				wal_settings_pick(store->super.settings.max_record, 0, WAL_MAX_RECORD_DEFAULT));
+	pthread_mutex_unlock(&store->state_lock);
+	return max;
+}

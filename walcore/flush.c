@@ -1,0 +1,401 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * flush: from the page cache to the disk, in the background. A flush of a stream takes note of what it has, syncs
+ * its dirty files without a lock, and then moves the mark in its slot. A checkpoint flushes all dirty streams and then moves
+ * the journal's tail. The keeper thread does both when they are due, and applies retention.
+ *
+ * Failure: a sync that fails stops its stream; it is not tried again. A checkpoint that could not sync every
+ * stream does not move the tail: what is in the journal is then all there is of those records, so the journal
+ * takes no more entries once it is full of them (wal_journal_stop).
+ */
+#include <assert.h>
+#include <errno.h>
+#include <time.h>
+
+#include "banned.h"
+#include "bytes.h"
+#include "stream.h"
+
+#define FLUSH_BATCH 256
+
+struct flush {
+	struct wal_stream *stream;
+	struct wal_segment **segs; /* pinned and counted */
+	size_t n, cap;
+	bool entries;
+	uint64_t mark_next, mark_off, mark_first;
+	char name[WAL_NAME_MAX + 1];
+	struct wal_segment **removed;
+	size_t n_removed;
+	int result;
+};
+
+static int flush_add(struct flush *flush, struct wal_segment *seg)
+{
+	if (flush->n == flush->cap) {
+		size_t cap = flush->cap ? flush->cap * 2 : 4;
+		struct wal_segment **segs = realloc(flush->segs, cap * sizeof(struct wal_segment *));
+
+		if (!segs)
+			return -ENOMEM;
+		flush->segs = segs;
+		flush->cap = cap;
+	}
+	wal_segment_ref(seg);
+	atomic_fetch_add(&seg->users, 1);
+	flush->segs[flush->n++] = seg;
+	return 0;
+}
+
+/* Takes note of what is to be synced. False: nothing is. */
+static bool flush_begin(struct flush *flush, struct wal_stream *stream)
+{
+	struct wal_live *live;
+
+	*flush = (struct flush){ .stream = stream };
+	pthread_mutex_lock(&stream->lock);
+	while (stream->flushing)
+		pthread_cond_wait(&stream->cond, &stream->lock);
+	live = stream->live;
+	if (!live || stream->deleted) {
+		pthread_mutex_unlock(&stream->lock);
+		return false;
+	}
+	stream->flushing = true;
+	stream->slot_dirty = false;
+	stream->marked_relaxed = false;
+	for (size_t i = live->n; i-- > 0 && flush->result == 0;) {
+		if (live->segs[i]->dirty && live->segs[i]->fd >= 0)
+			flush->result = flush_add(flush, live->segs[i]);
+		flush->entries |= live->segs[i]->entry_dirty;
+	}
+	for (size_t i = 0; i < flush->n; i++)
+		flush->segs[i]->dirty = flush->segs[i]->entry_dirty = false;
+	flush->mark_next = live->next;
+	flush->mark_off = wal_stream_last(stream)->size;
+	flush->mark_first = wal_stream_last(stream)->id.first;
+	flush->removed = stream->removed;
+	flush->n_removed = stream->n_removed;
+	stream->removed = NULL;
+	stream->n_removed = 0;
+	memcpy(flush->name, stream->name, sizeof(flush->name));
+	pthread_mutex_unlock(&stream->lock);
+	return true;
+}
+
+static void flush_sync(struct flush *flush)
+{
+	struct wal_store *store = flush->stream->store;
+	int r = flush->result;
+
+	for (size_t i = flush->n; i-- > 0 && r == 0;) { /* oldest first: a later one is never ahead of it */
+		r = store->io->fdatasync(store->io, flush->segs[i]->fd);
+		atomic_fetch_add_explicit(&store->syncs, 1, memory_order_relaxed);
+	}
+	if (r == 0 && flush->entries) {
+		r = wal_io_sync_dir(store->io, store->dirfd, flush->name);
+		atomic_fetch_add_explicit(&store->syncs, 1, memory_order_relaxed);
+	}
+	flush->result = r;
+}
+
+/* Segments whose trim is now on disk. */
+static void unlink_removed(struct flush *flush)
+{
+	struct wal_store *store = flush->stream->store;
+	char name[WAL_SEGMENT_NAME_LEN], path[WAL_PATH_MAX];
+
+	for (size_t i = 0; i < flush->n_removed; i++) {
+		for (int k = 0; k < 2; k++) {
+			wal_segment_name(flush->removed[i]->id.first, k ? WAL_SUFFIX_INDEX : WAL_SUFFIX_SEGMENT, name);
+			(void)snprintf(path, sizeof(path), "%s/%s", flush->name, name);
+			/* One that stays is found again by the next recovery, below the oldest record. */
+			(void)store->io->unlinkat(store->io, store->dirfd, path, false);
+		}
+		wal_store_put_segment(store, flush->removed[i]);
+	}
+	free(flush->removed);
+}
+
+static int flush_end(struct flush *flush)
+{
+	struct wal_stream *stream = flush->stream;
+	struct wal_store *store = stream->store;
+
+	if (flush->result == 0)
+		unlink_removed(flush);
+	pthread_mutex_lock(&stream->lock);
+	if (flush->result == 0 && flush->n > 0 && flush->mark_first == wal_stream_last(stream)->id.first) {
+		bool slot_dirty = stream->slot_dirty, dirty = wal_stream_last(stream)->dirty;
+
+		/* The mark itself is not synced: a lost one only means that less is known for certain. */
+		stream->slot.mark_next = flush->mark_next;
+		stream->slot.mark_off = flush->mark_off;
+		if (wal_stream_write_slot_locked(stream) == 0) {
+			stream->slot_dirty = slot_dirty;
+			wal_stream_last(stream)->dirty = dirty;
+		}
+	} else if (flush->result == 0 && flush->n > 0) {
+		stream->slot.mark_next = wal_max_u64(stream->slot.mark_next, flush->mark_next);
+	}
+	if (flush->result < 0) {
+		for (size_t i = 0; i < flush->n; i++)
+			flush->segs[i]->dirty = true;
+		for (size_t i = 0; i < flush->n_removed; i++)
+			wal_store_put_segment(store, flush->removed[i]);
+		free(flush->removed);
+		wal_stream_stop_locked(stream, flush->result, "a segment could not be synced");
+	}
+	stream->flushing = false;
+	pthread_cond_broadcast(&stream->cond);
+	pthread_mutex_unlock(&stream->lock);
+	for (size_t i = 0; i < flush->n; i++) {
+		wal_stream_unpin(flush->segs[i]);
+		wal_store_put_segment(store, flush->segs[i]);
+	}
+	free(flush->segs);
+	return flush->result;
+}
+
+static int sync_entries(struct wal_store *store)
+{
+	int r;
+
+	if (!atomic_exchange(&store->entries_dirty, false))
+		return 0;
+	r = store->io->fsync(store->io, store->dirfd);
+	atomic_fetch_add_explicit(&store->syncs, 1, memory_order_relaxed);
+	if (r < 0)
+		atomic_store(&store->entries_dirty, true);
+	return r;
+}
+
+int wal_stream_flush(struct wal_stream *stream)
+{
+	struct flush flush;
+	int r;
+
+	r = sync_entries(stream->store);
+	if (r < 0 || !flush_begin(&flush, stream))
+		return r;
+	flush_sync(&flush);
+	return flush_end(&flush);
+}
+
+/* Takes the dirty streams off the list: all, or the relaxed ones. */
+static struct wal_stream *take_dirty(struct wal_store *store, bool all, uint32_t *ret_n)
+{
+	struct wal_stream *taken = NULL, **p;
+	uint32_t n = 0;
+
+	pthread_mutex_lock(&store->dirty_lock);
+	for (p = &store->dirty; *p && n < FLUSH_BATCH;) {
+		struct wal_stream *stream = *p;
+
+		if (!all && !stream->relaxed_dirty) {
+			p = &stream->dirty_next;
+			continue;
+		}
+		*p = stream->dirty_next;
+		stream->dirty_next = taken;
+		stream->on_dirty = stream->relaxed_dirty = false;
+		taken = stream;
+		n++;
+	}
+	store->n_dirty -= n;
+	pthread_mutex_unlock(&store->dirty_lock);
+	*ret_n = n;
+	return taken;
+}
+
+static int flush_batch(struct wal_store *store, struct wal_stream *list, struct flush *flushes)
+{
+	bool together;
+	uint32_t n = 0;
+	int r = 0, one;
+
+	while (list) {
+		struct wal_stream *stream = list;
+
+		list = stream->dirty_next;
+		if (flush_begin(&flushes[n], stream))
+			n++;
+		else
+			wal_stream_unref(stream);
+	}
+	/* One syncfs for many. Where it fails, each file is asked, which tells whose error it was. */
+	together = n >= WAL_SYNCFS_MIN && store->io->syncfs(store->io, store->dirfd) == 0;
+	if (together)
+		atomic_fetch_add_explicit(&store->syncs, 1, memory_order_relaxed);
+	for (uint32_t i = 0; i < n; i++) {
+		struct wal_stream *stream = flushes[i].stream;
+
+		if (!together)
+			flush_sync(&flushes[i]);
+		one = flush_end(&flushes[i]);
+		r = r < 0 ? r : one;
+		wal_stream_unref(stream);
+	}
+	return r;
+}
+
+static void set_checkpoint(struct wal_super *super, void *arg)
+{
+	super->checkpoint = *(const uint64_t *)arg;
+}
+
+int wal_store_flush(struct wal_store *store, bool all)
+{
+	struct flush *flushes = malloc(FLUSH_BATCH * sizeof(*flushes));
+	struct wal_stream *list;
+	uint64_t lsn = 0;
+	uint32_t n;
+	int r, one;
+
+	if (!flushes)
+		return -ENOMEM;
+	pthread_mutex_lock(&store->flush_lock);
+	if (all)
+		lsn = wal_journal_begin_checkpoint(&store->journal);
+	r = sync_entries(store);
+	while ((list = take_dirty(store, all, &n)) != NULL) {
+		one = flush_batch(store, list, flushes);
+		r = r < 0 ? r : one;
+	}
+	if (all && r == 0 && !wal_journal_failed(&store->journal)) {
+		r = wal_store_write_state(store, set_checkpoint, &lsn);
+		if (r == 0) {
+			wal_journal_advance(&store->journal, lsn);
+			atomic_fetch_add_explicit(&store->checkpoints, 1, memory_order_relaxed);
+		}
+	}
+	if (all && r < 0)
+		wal_journal_stop(&store->journal, r);
+	pthread_mutex_unlock(&store->flush_lock);
+	free(flushes);
+	return r;
+}
+
+static void deadline_in(struct timespec *ts, uint64_t ns)
+{
+	clock_gettime(CLOCK_MONOTONIC, ts);
+	ns += (uint64_t)ts->tv_nsec;
+	ts->tv_sec += (time_t)(ns / 1000000000);
+	ts->tv_nsec = (long)(ns % 1000000000);
+}
+
+static uint64_t retention_period(struct wal_store *store)
+{
+	uint64_t ns;
+
+	pthread_mutex_lock(&store->state_lock);
+	ns = store->super.retention_ns;
+	pthread_mutex_unlock(&store->state_lock);
+	if (ns == 0 || store->opts.flags & WAL_OPEN_NO_TRIM)
+		return 0;
+	return wal_max_u64(ns / WAL_RETENTION_SHARE, WAL_RETENTION_PERIOD_MIN_NS);
+}
+
+/* Waits for a deadline or until *flag. The dirty lock is held. */
+static void keeper_wait(struct wal_store *store, const struct timespec *deadline)
+{
+	while (!store->keeper_stop && !store->checkpoint_wanted)
+		if (pthread_cond_timedwait(&store->keeper_cond, &store->dirty_lock, deadline) == ETIMEDOUT)
+			return;
+}
+
+static void *keeper_main(void *arg)
+{
+	struct wal_store *store = arg;
+	struct timespec deadline, retain;
+
+	deadline_in(&retain, retention_period(store));
+	pthread_mutex_lock(&store->dirty_lock);
+	while (!store->keeper_stop) {
+		bool all, due = false;
+		uint64_t period;
+
+		if (store->relaxed_waits) {
+			deadline_in(&deadline, store->opts.interval_ns);
+			keeper_wait(store, &deadline);
+		} else if (!store->checkpoint_wanted) {
+			deadline_in(&deadline, (uint64_t)WAL_RETENTION_PERIOD_MIN_NS);
+			(void)pthread_cond_timedwait(&store->keeper_cond, &store->dirty_lock, &deadline);
+		}
+		all = store->checkpoint_wanted;
+		due = all || store->relaxed_waits;
+		store->checkpoint_wanted = store->relaxed_waits = false;
+		if (store->keeper_stop)
+			break;
+		pthread_mutex_unlock(&store->dirty_lock);
+		if (due)
+			(void)wal_store_flush(store, all); /* a failure stops the stream and is noted there */
+		period = retention_period(store);
+		clock_gettime(CLOCK_MONOTONIC, &deadline);
+		if (period && deadline.tv_sec >= retain.tv_sec) {
+			wal_store_retain_all(store);
+			deadline_in(&retain, period);
+		}
+		pthread_mutex_lock(&store->dirty_lock);
+	}
+	pthread_mutex_unlock(&store->dirty_lock);
+	return NULL;
+}
+
+int wal_store_start_keeper(struct wal_store *store)
+{
+	int r = -pthread_create(&store->keeper, NULL, keeper_main, store);
+
+	store->keeper_runs = r == 0;
+	return r;
+}
+
+void wal_store_stop_keeper(struct wal_store *store)
+{
+	if (!store->keeper_runs)
+		return;
+	pthread_mutex_lock(&store->dirty_lock);
+	store->keeper_stop = true;
+	pthread_cond_signal(&store->keeper_cond);
+	pthread_mutex_unlock(&store->dirty_lock);
+	pthread_join(store->keeper, NULL);
+	store->keeper_runs = false;
+}
+
+void wal_store_want_checkpoint(void *arg)
+{
+	struct wal_store *store = arg;
+
+	pthread_mutex_lock(&store->dirty_lock);
+	store->checkpoint_wanted = true;
+	pthread_cond_signal(&store->keeper_cond);
+	pthread_mutex_unlock(&store->dirty_lock);
+}
+
+int wal_stream_sync(struct wal_stream *stream)
+{
+	struct wal_store *store = stream->store;
+	bool dirty;
+	int r;
+
+	if (store->rdonly)
+		return 0;
+	pthread_mutex_lock(&stream->lock);
+	r = stream->deleted ? -EIDRM : stream->stopped ? -EROFS : 0;
+	dirty = stream->live && (stream->marked_relaxed || stream->flushing);
+	pthread_mutex_unlock(&stream->lock);
+	if (r < 0)
+		return r;
+	/* What is committed in a durable stream is durable. What is relaxed is in the segments alone. */
+	return dirty ? wal_stream_flush(stream) : 0;
+}
+
+int wal_store_sync(struct wal_store *store)
+{
+	int r;
+
+	if (store->rdonly)
+		return 0;
+	r = wal_journal_wait(&store->journal, wal_journal_head(&store->journal));
+	return r < 0 ? r : wal_store_flush(store, false);
+}

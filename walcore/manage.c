@@ -1,0 +1,649 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * manage: streams as a whole: made, found, renamed, deleted, owned, set.
+ *
+ * Order of things, so that a crash between any two leaves what replay can finish: a creation makes the directory
+ * and then its entry (replay makes what is missing); a rename and a deletion are durable in the journal before the directory
+ * changes its name (replay finds the stream under either name, by its id).
+ */
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+
+#include "banned.h"
+#include "bytes.h"
+#include "key.h"
+#include "stream.h"
+
+/* Enough for one entry with a slot and a name, and what may go before it. */
+#define ENTRY_RESERVE (WAL_ENTRY_BYTES + WAL_SECTOR + WAL_NAME_MAX + WAL_ENTRY_ALIGN + WAL_JOURNAL_EXTRA)
+
+static struct wal_stream *stream_new(struct wal_store *store, struct wal_span key, const char *name)
+{
+	struct wal_stream *stream = calloc(1, sizeof(*stream));
+
+	if (!stream)
+		return NULL;
+	stream->store = store;
+	atomic_init(&stream->refs, 1);
+	memcpy(stream->key, key.base, key.len);
+	stream->key_len = key.len;
+	memcpy(stream->name, name, strlen(name) + 1);
+	pthread_mutex_init(&stream->lock, NULL);
+	pthread_cond_init(&stream->cond, NULL);
+	return stream;
+}
+
+static void stream_free(struct wal_stream *stream)
+{
+	assert(!stream->live);
+	for (size_t i = 0; i < stream->n_removed; i++)
+		wal_store_put_segment(stream->store, stream->removed[i]);
+	free(stream->removed);
+	pthread_cond_destroy(&stream->cond);
+	pthread_mutex_destroy(&stream->lock);
+	free(stream);
+}
+
+struct wal_stream *wal_stream_ref(struct wal_stream *stream)
+{
+	atomic_fetch_add(&stream->refs, 1);
+	return stream;
+}
+
+void wal_stream_unref(struct wal_stream *stream)
+{
+	struct wal_store *store;
+	struct wal_stream *found = NULL;
+
+	if (!stream)
+		return;
+	store = stream->store;
+	pthread_mutex_lock(&store->lock); /* so that nobody finds it in the table at its last moment */
+	if (atomic_fetch_sub(&stream->refs, 1) != 1) {
+		pthread_mutex_unlock(&store->lock);
+		return;
+	}
+	HASH_FIND(hh, store->streams, stream->key, stream->key_len, found);
+	if (found == stream)
+		HASH_DEL(store->streams, stream);
+	store->n_streams--;
+	pthread_mutex_unlock(&store->lock);
+	stream_free(stream);
+}
+
+uint64_t wal_stream_id(const struct wal_stream *stream)
+{
+	return stream->id;
+}
+
+int wal_stream_key(struct wal_stream *stream, char key[WAL_KEY_MAX + 1])
+{
+	struct wal_store *store = stream->store;
+	int len;
+
+	pthread_mutex_lock(&store->lock);
+	len = (int)stream->key_len;
+	memcpy(key, stream->key, stream->key_len);
+	key[len] = '\0';
+	pthread_mutex_unlock(&store->lock);
+	return len;
+}
+
+struct newest {
+	uint64_t below; /* looking for the largest one below */
+	uint64_t first;
+	unsigned others;
+};
+
+static int see_name(void *arg, const char *name, unsigned char type)
+{
+	struct newest *newest = arg;
+	uint64_t first;
+
+	(void)type;
+	if (wal_segment_parse_name(name, &first) < 0)
+		newest->others++;
+	else if (first < newest->below && first > newest->first)
+		newest->first = first;
+	return 0;
+}
+
+static int load_head(struct wal_stream *stream, uint64_t first, struct stat *ret_st)
+{
+	struct wal_store *store = stream->store;
+	char path[WAL_PATH_MAX];
+	int fd, r;
+
+	wal_stream_path(stream, first, WAL_SUFFIX_SEGMENT, path, sizeof(path));
+	fd = wal_io_open(store->io, store->dirfd, path, O_RDONLY, 0);
+	if (fd < 0)
+		return fd;
+	r = wal_segment_read_head(store->io, fd, &stream->slot);
+	if (r >= 0)
+		r = store->io->fstat(store->io, fd, ret_st);
+	(void)store->io->close(store->io, fd); /* only read from */
+	return r;
+}
+
+int wal_stream_load_state(struct wal_stream *stream)
+{
+	struct wal_store *store = stream->store;
+	struct newest newest = { .below = UINT64_MAX };
+	bool any = false;
+	struct stat st;
+	int r;
+
+	do { /* a newest segment whose creation was torn is passed; there is one such as a rule */
+		newest.first = 0;
+		newest.others = 0;
+		r = wal_io_list(store->io, store->dirfd, stream->name, see_name, &newest);
+		if (r < 0)
+			return r == -ENOTDIR || r == -ELOOP ? -ENOENT : r;
+		if (newest.first == 0)
+			return any || newest.others ? -EBADMSG : -ENODATA;
+		r = load_head(stream, newest.first, &st);
+		any |= r == -EBADMSG || newest.first != 1;
+		newest.below = newest.first;
+	} while (r == -EBADMSG || (r == -ENODATA && newest.first != 1));
+	if (r < 0)
+		return r == -ENODATA && any ? -EBADMSG : r;
+	stream->id = stream->slot.id.stream_id;
+	stream->file_time = (int64_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec;
+	wal_stream_apply_settings_locked(stream);
+	return 0;
+}
+
+/* Puts a new handle into the table, or returns the one that got there first. NULL: names changed meanwhile, look again. */
+static struct wal_stream *table_add(struct wal_store *store, struct wal_stream *stream, uint64_t names_gen)
+{
+	struct wal_stream *found = NULL;
+
+	pthread_mutex_lock(&store->lock);
+	HASH_FIND(hh, store->streams, stream->key, stream->key_len, found);
+	if (found) {
+		atomic_fetch_add(&found->refs, 1);
+	} else if (store->names_gen == names_gen) {
+		HASH_ADD(hh, store->streams, key, stream->key_len, stream);
+		store->n_streams++;
+		found = stream;
+	}
+	pthread_mutex_unlock(&store->lock);
+	return found;
+}
+
+/* Makes the directory a stream: its first segment, its entry. The name is not in the table yet. */
+static int give_birth(struct wal_stream *stream, uint64_t *ret_lsn)
+{
+	struct wal_store *store = stream->store;
+	struct wal_journal_entry entry = { .type = WAL_ENTRY_CREATE };
+	uint64_t reserved = ENTRY_RESERVE;
+	uint8_t sector[WAL_SECTOR];
+	struct wal_span payload[2] = { { sector, sizeof(sector) }, { stream->name, strlen(stream->name) } };
+	char path[WAL_PATH_MAX];
+	int r;
+
+	r = wal_store_next_id(store, &stream->id);
+	if (r < 0)
+		return r;
+	r = wal_journal_reserve(&store->journal, reserved, false);
+	if (r < 0)
+		return r;
+	wal_stream_path(stream, 1, WAL_SUFFIX_SEGMENT, path, sizeof(path));
+	(void)store->io->unlinkat(store->io, store->dirfd, path, false); /* what an unfinished creation left */
+	pthread_mutex_lock(&stream->lock);
+	stream->live = calloc(1, sizeof(*stream->live));
+	r = stream->live ? 0 : -ENOMEM;
+	if (r == 0) {
+		stream->live->next = stream->live->visible = 1;
+		stream->live->last_time = wal_store_now(store);
+		stream->slot.first_seq = stream->slot.mark_next = 1;
+		stream->slot.gen = 1;
+		r = wal_stream_rotate_locked(stream, NULL);
+	}
+	if (r == 0) {
+		wal_slot_encode(sector, &stream->slot);
+		stream->file_time = stream->live->last_time;
+		entry.stream_id = stream->id;
+		wal_stream_apply_settings_locked(stream);
+		*ret_lsn = wal_journal_put(&store->journal, &entry, payload, 2, &stream->bound, stream->name, NULL,
+					   &reserved);
+		atomic_store(&store->entries_dirty, true);
+		wal_stream_mark_dirty_locked(stream, !stream->durable);
+	} else if (stream->live) {
+		wal_live_free(stream->live, store);
+		stream->live = NULL;
+	}
+	pthread_mutex_unlock(&stream->lock);
+	wal_journal_unreserve(&store->journal, reserved);
+	if (r == 0)
+		wal_stream_join_ring(stream);
+	return r;
+}
+
+int wal_stream_open(struct wal_store *store, struct wal_span key, struct wal_stream **ret_stream)
+{
+	struct wal_stream *stream, *found = NULL;
+	char name[WAL_NAME_MAX + 1];
+	uint64_t gen;
+	int r;
+
+	r = wal_key_to_name(key, name);
+	if (r < 0)
+		return r;
+	for (;;) {
+		pthread_mutex_lock(&store->lock);
+		HASH_FIND(hh, store->streams, key.base, key.len, found);
+		if (found)
+			atomic_fetch_add(&found->refs, 1);
+		gen = store->names_gen;
+		pthread_mutex_unlock(&store->lock);
+		if (found)
+			break;
+		stream = stream_new(store, key, name);
+		if (!stream)
+			return -ENOMEM;
+		r = wal_stream_load_state(stream);
+		if (r < 0) { /* an unfinished creation is no stream; creating it again finishes it */
+			if (r != -ENOENT && r != -ENODATA)
+				wal_store_note(store, name, "", 0, 0, 0, r, "its state cannot be read");
+			stream_free(stream);
+			return r == -ENODATA ? -ENOENT : r;
+		}
+		found = table_add(store, stream, gen);
+		if (found != stream)
+			stream_free(stream);
+		if (found)
+			break;
+	}
+	*ret_stream = found;
+	return 0;
+}
+
+/* Makes the directory. 0, or -EEXIST where it is a stream already. One that an unfinished creation left is used. */
+static int make_directory(struct wal_stream *stream)
+{
+	struct wal_store *store = stream->store;
+	int r = store->io->mkdirat(store->io, store->dirfd, stream->name, 0700);
+
+	if (r != -EEXIST)
+		return r;
+	r = wal_stream_load_state(stream);
+	return r == -ENODATA ? 0 : -EEXIST;
+}
+
+int wal_stream_create(struct wal_store *store, struct wal_span key, const struct wal_attr *attr,
+		      const struct wal_settings *settings, struct wal_stream **ret_stream)
+{
+	struct wal_stream *stream, *found = NULL;
+	char name[WAL_NAME_MAX + 1];
+	uint64_t lsn = 0, gen;
+	int r;
+
+	r = wal_key_to_name(key, name);
+	if (r < 0)
+		return r;
+	if (store->rdonly)
+		return -EROFS;
+	wal_store_make_room(store);
+	stream = stream_new(store, key, name);
+	if (!stream)
+		return -ENOMEM;
+	pthread_mutex_lock(&store->names_lock);
+	pthread_mutex_lock(&store->lock);
+	HASH_FIND(hh, store->streams, key.base, key.len, found);
+	gen = store->names_gen;
+	pthread_mutex_unlock(&store->lock);
+	r = found ? -EEXIST : make_directory(stream);
+	if (r == 0) {
+		memset(&stream->slot, 0, sizeof(stream->slot));
+		stream->slot.attr = *attr;
+		stream->slot.attr.mode &= 07777;
+		if (settings)
+			stream->slot.settings = *settings;
+		r = give_birth(stream, &lsn);
+		if (r < 0)
+			(void)wal_io_remove_dir(store->io, store->dirfd, name); /* unfinished is no stream anyway */
+	}
+	if (r == 0) {
+		found = table_add(store, stream, gen);
+		assert(found == stream); /* names_lock: nobody else makes it, and no lookup finds a half-made one */
+	}
+	pthread_mutex_unlock(&store->names_lock);
+	if (r < 0) {
+		stream_free(stream);
+		return r;
+	}
+	if (stream->durable)
+		r = wal_journal_wait(&store->journal, lsn);
+	if (r < 0) {
+		wal_stream_unref(stream);
+		return r;
+	}
+	*ret_stream = stream;
+	return 0;
+}
+
+/* ---- state ------------------------------------------------------------------------------------------- */
+
+/* Writes the changed state to the slot and to the journal. */
+int wal_stream_change_slot(struct wal_stream *stream, const struct wal_attr *attr, const struct wal_settings *settings)
+{
+	struct wal_store *store = stream->store;
+	struct wal_journal_entry entry = { .type = WAL_ENTRY_SLOT, .stream_id = stream->id };
+	uint64_t reserved = ENTRY_RESERVE, lsn = 0;
+	uint8_t sector[WAL_SECTOR];
+	struct wal_span payload = { sector, sizeof(sector) };
+	struct wal_slot old;
+	bool durable;
+	int r;
+
+	if (store->rdonly)
+		return -EROFS;
+	r = wal_journal_reserve(&store->journal, reserved, false);
+	if (r < 0)
+		return r;
+	r = wal_stream_lock_live(stream, 0);
+	if (r < 0) {
+		wal_journal_unreserve(&store->journal, reserved);
+		return r;
+	}
+	old = stream->slot;
+	durable = stream->durable;
+	if (attr)
+		stream->slot.attr = *attr;
+	if (settings)
+		stream->slot.settings = *settings;
+	r = wal_stream_write_slot_locked(stream);
+	if (r == 0) {
+		wal_slot_encode(sector, &stream->slot);
+		lsn = wal_journal_put(&store->journal, &entry, &payload, 1, &stream->bound, stream->name, NULL,
+				      &reserved);
+		wal_stream_apply_settings_locked(stream);
+		durable |= stream->durable;
+		wal_stream_mark_dirty_locked(stream, !stream->durable);
+	} else {
+		stream->slot.attr = old.attr;
+		stream->slot.settings = old.settings;
+	}
+	pthread_mutex_unlock(&stream->lock);
+	wal_journal_unreserve(&store->journal, reserved);
+	return r == 0 && durable ? wal_journal_wait(&store->journal, lsn) : r;
+}
+
+int wal_stream_set_attr(struct wal_stream *stream, const struct wal_attr *attr)
+{
+	struct wal_attr masked = *attr;
+
+	masked.mode &= 07777;
+	return wal_stream_change_slot(stream, &masked, NULL);
+}
+
+int wal_stream_get_settings(struct wal_stream *stream, struct wal_settings *ret_settings)
+{
+	int r;
+
+	pthread_mutex_lock(&stream->lock);
+	r = stream->deleted ? -EIDRM : 0;
+	if (r == 0)
+		*ret_settings = stream->slot.settings;
+	pthread_mutex_unlock(&stream->lock);
+	return r;
+}
+
+static void note_retention(struct wal_super *super, void *arg)
+{
+	super->retention_ns = *(uint64_t *)arg;
+}
+
+/* The keeper looks at streams that nobody uses only where some stream was ever given an age. */
+int wal_store_note_retention(struct wal_store *store, uint64_t age_ns)
+{
+	bool news;
+
+	if (age_ns == 0 || age_ns == WAL_FOREVER)
+		return 0;
+	pthread_mutex_lock(&store->state_lock);
+	news = store->super.retention_ns == 0 || age_ns < store->super.retention_ns;
+	pthread_mutex_unlock(&store->state_lock);
+	return news ? wal_store_write_state(store, note_retention, &age_ns) : 0;
+}
+
+int wal_stream_set_settings(struct wal_stream *stream, const struct wal_settings *settings)
+{
+	int r;
+
+	if (stream->store->rdonly)
+		return -EROFS;
+	r = wal_store_note_retention(stream->store, settings->retention_age_ns);
+	/* Twice: what is relaxed becomes durable before the setting says so, and what came in between right after. */
+	if (r == 0 && settings->durability != WAL_DURABILITY_RELAXED)
+		r = wal_stream_sync(stream);
+	if (r == 0)
+		r = wal_stream_change_slot(stream, NULL, settings);
+	if (r == 0 && settings->durability != WAL_DURABILITY_RELAXED)
+		r = wal_stream_sync(stream);
+	return r;
+}
+
+int wal_stream_stat(struct wal_stream *stream, uint32_t flags, struct wal_stat *ret_stat)
+{
+	int r = 0;
+
+	if (flags & WAL_STAT_CHEAP) {
+		pthread_mutex_lock(&stream->lock);
+		if (stream->deleted) {
+			pthread_mutex_unlock(&stream->lock);
+			return -EIDRM;
+		}
+	} else {
+		r = wal_stream_lock_live(stream, flags);
+	}
+	if (r < 0)
+		return r;
+	*ret_stat = (struct wal_stat){ .id = stream->id,
+				       .attr = stream->slot.attr,
+				       .durable = stream->durable,
+				       .stopped = stream->stopped,
+				       .last_time_ns = stream->file_time };
+	if (stream->live) {
+		struct wal_live *live = stream->live;
+		uint64_t tail = wal_stream_last(stream)->size - WAL_HEAD_BYTES;
+		uint64_t frames = (live->visible - wal_min_u64(live->segs[0]->id.first, live->visible)) *
+				  (uint64_t)WAL_FRAME_BYTES;
+
+		ret_stat->recovered = true;
+		ret_stat->first = stream->slot.first_seq;
+		ret_stat->next = live->visible;
+		ret_stat->segments = (uint32_t)live->n;
+		ret_stat->disk_bytes = live->bytes + tail + live->n * WAL_HEAD_BYTES;
+		ret_stat->bytes = live->bytes + tail - wal_min_u64(frames, live->bytes + tail);
+		ret_stat->damaged = live->damaged;
+		ret_stat->created_ns = live->segs[0]->id.created_ns;
+		ret_stat->last_time_ns = live->last_time;
+		stream->file_time = live->last_time;
+		if (ret_stat->first == ret_stat->next)
+			ret_stat->bytes = 0;
+	}
+	pthread_mutex_unlock(&stream->lock);
+	return 0;
+}
+
+/* ---- names ------------------------------------------------------------------------------------------- */
+
+/* Waits until neither a flush nor a journaled append is under way; live and locked on success. */
+static int lock_idle(struct wal_stream *stream)
+{
+	struct wal_journal *journal = &stream->store->journal;
+	int r;
+
+	for (;;) {
+		r = wal_stream_lock_live(stream, 0);
+		if (r < 0)
+			return r;
+		while (stream->flushing)
+			pthread_cond_wait(&stream->cond, &stream->lock);
+		if (stream->deleted || !stream->live) {
+			pthread_mutex_unlock(&stream->lock);
+			continue;
+		}
+		if (stream->live->pending == 0)
+			return 0;
+		pthread_mutex_unlock(&stream->lock);
+		(void)wal_journal_wait(journal, wal_journal_head(journal)); /* a failure stops the stream */
+	}
+}
+
+static int journal_name(struct wal_stream *stream, uint8_t type, const char *name, uint64_t *reserved)
+{
+	struct wal_journal *journal = &stream->store->journal;
+	struct wal_journal_entry entry = { .type = type, .stream_id = stream->id };
+	struct wal_span payload = { name, name ? strlen(name) : 0 };
+	uint64_t lsn;
+
+	lsn = wal_journal_put(journal, &entry, &payload, 1, &stream->bound, stream->name, NULL, reserved);
+	return wal_journal_wait(journal, lsn);
+}
+
+/* Both directory and table take the new name. The stream is idle, and names_lock is held. */
+static int take_name(struct wal_stream *stream, struct wal_span key, const char *name)
+{
+	struct wal_store *store = stream->store;
+	int r;
+
+	for (;;) { /* a flush uses the old name; one that ends may need the store's lock */
+		pthread_mutex_lock(&store->lock);
+		pthread_mutex_lock(&stream->lock);
+		if (!stream->flushing)
+			break;
+		pthread_mutex_unlock(&store->lock);
+		pthread_cond_wait(&stream->cond, &stream->lock);
+		pthread_mutex_unlock(&stream->lock);
+	}
+	r = store->io->renameat(store->io, store->dirfd, stream->name, name, false);
+	if (r == 0) {
+		HASH_DEL(store->streams, stream);
+		memcpy(stream->key, key.base, key.len);
+		stream->key[key.len] = '\0';
+		stream->key_len = key.len;
+		memcpy(stream->name, name, strlen(name) + 1);
+		HASH_ADD(hh, store->streams, key, stream->key_len, stream);
+		store->names_gen++;
+		stream->bound = 0;
+		atomic_store(&store->entries_dirty, true);
+		wal_stream_mark_dirty_locked(stream, true);
+	}
+	pthread_mutex_unlock(&stream->lock);
+	pthread_mutex_unlock(&store->lock);
+	return r;
+}
+
+int wal_stream_rename(struct wal_stream *stream, struct wal_span new_key)
+{
+	struct wal_store *store = stream->store;
+	uint64_t reserved = 2 * ENTRY_RESERVE;
+	char name[WAL_NAME_MAX + 1];
+	struct stat st;
+	int r;
+
+	r = wal_key_to_name(new_key, name);
+	if (r < 0)
+		return r;
+	if (store->rdonly)
+		return -EROFS;
+	if (store->opts.flags & WAL_OPEN_NO_TRIM)
+		return -EPERM;
+	r = wal_journal_reserve(&store->journal, reserved, false);
+	if (r < 0)
+		return r;
+	pthread_mutex_lock(&store->names_lock);
+	r = lock_idle(stream);
+	if (r < 0)
+		goto out;
+	pthread_mutex_unlock(&stream->lock);
+	if (strcmp(stream->name, name) == 0) /* only changed under names_lock */
+		goto out;
+	r = store->io->fstatat(store->io, store->dirfd, name, &st) == 0 ? -EEXIST : 0;
+	if (r == 0)
+		r = journal_name(stream, WAL_ENTRY_RENAME, name, &reserved);
+	if (r < 0)
+		goto out;
+	r = take_name(stream, new_key, name);
+	if (r < 0) /* the journal must not say what did not happen */
+		(void)journal_name(stream, WAL_ENTRY_RENAME, stream->name, &reserved);
+out:
+	pthread_mutex_unlock(&store->names_lock);
+	wal_journal_unreserve(&store->journal, reserved);
+	return r;
+}
+
+/* The stream is no more: its name, its live part, its files. Open records keep their descriptors. */
+static void bury(struct wal_stream *stream)
+{
+	struct wal_store *store = stream->store;
+	char trash[64];
+	struct wal_live *live;
+	int r;
+
+	pthread_mutex_lock(&store->lock);
+	HASH_DEL(store->streams, stream);
+	store->names_gen++;
+	pthread_mutex_unlock(&store->lock);
+	pthread_mutex_lock(&stream->lock);
+	live = stream->live;
+	for (size_t i = 0; i < live->n; i++) {
+		if (atomic_load(&live->segs[i]->refs) > 1 && wal_stream_pin_locked(stream, live->segs[i]) == 0)
+			wal_stream_unpin(live->segs[i]);
+		live->segs[i]->removed = true;
+	}
+	pthread_mutex_unlock(&stream->lock);
+	(void)snprintf(trash, sizeof(trash), "%s/%llu", WAL_DIR_TRASH, (unsigned long long)stream->id);
+	r = store->io->renameat(store->io, store->dirfd, stream->name, trash, false);
+	if (r == 0)
+		(void)wal_io_remove_dir(store->io, store->dirfd, trash); /* what stays is removed at the next open */
+	else
+		wal_store_note(store, stream->name, "", 0, 0, 0, r, "a deleted stream could not be moved to the trash");
+	atomic_store(&store->entries_dirty, true);
+	wal_stream_leave_ring(stream);
+}
+
+int wal_stream_delete(struct wal_stream *stream, uint32_t flags)
+{
+	struct wal_store *store = stream->store;
+	uint64_t reserved = ENTRY_RESERVE;
+	struct wal_wait *waits = NULL;
+	int r;
+
+	if (store->rdonly)
+		return -EROFS;
+	if (store->opts.flags & WAL_OPEN_NO_TRIM)
+		return -EPERM;
+	r = wal_journal_reserve(&store->journal, reserved, false);
+	if (r < 0)
+		return r;
+	pthread_mutex_lock(&store->names_lock);
+	r = lock_idle(stream);
+	if (r < 0)
+		goto out;
+	if (!(flags & WAL_DELETE_RECORDS) && stream->live->visible > stream->slot.first_seq)
+		r = -ENOTEMPTY;
+	else
+		stream->deleted = true;
+	pthread_mutex_unlock(&stream->lock);
+	if (r < 0)
+		goto out;
+	r = journal_name(stream, WAL_ENTRY_DELETE, NULL, &reserved);
+	pthread_mutex_lock(&stream->lock);
+	if (r < 0)
+		stream->deleted = false;
+	else
+		waits = wal_stream_take_waits_locked(stream, true);
+	pthread_mutex_unlock(&stream->lock);
+	if (r == 0)
+		bury(stream);
+out:
+	pthread_mutex_unlock(&store->names_lock);
+	wal_journal_unreserve(&store->journal, reserved);
+	wal_stream_tell_waits(waits, -EIDRM);
+	return r;
+}

@@ -1,0 +1,364 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * recovery: a stream at its first use. Two facts decide at each place: is what is there valid and in order, and
+ * is its number below the mark, that is: was it on disk for certain?
+ *
+ *   there               below the mark        at or above the mark
+ *   valid, in order     keep                  keep
+ *   anything else       damaged: kept,        torn: cut here, with all that
+ *                       reported, passed      comes behind, and a batch begun
+ *   the end             damaged: missing      the end
+ *
+ * What the journal knew above its checkpoint was put in place when the store was opened, so above the mark
+ * there are only unsynced records of a relaxed stream, and appends that nobody was told about.
+ */
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+
+#include "banned.h"
+#include "bytes.h"
+#include "scan.h"
+#include "stream.h"
+
+struct firsts {
+	uint64_t *first;
+	size_t n, cap;
+};
+
+static int collect(void *arg, const char *name, unsigned char type)
+{
+	struct firsts *firsts = arg;
+	uint64_t first;
+
+	(void)type;
+	if (wal_segment_parse_name(name, &first) < 0)
+		return 0; /* an index, or somebody's file: not ours to judge */
+	if (firsts->n == firsts->cap) {
+		size_t cap = firsts->cap ? firsts->cap * 2 : 16;
+		uint64_t *p = realloc(firsts->first, cap * sizeof(*p));
+
+		if (!p)
+			return -ENOMEM;
+		firsts->first = p;
+		firsts->cap = cap;
+	}
+	firsts->first[firsts->n++] = first;
+	return 0;
+}
+
+static int compare(const void *a, const void *b)
+{
+	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+	return x < y ? -1 : x > y;
+}
+
+/* Makes segs of what files there are. */
+static int list_segments(struct wal_stream *stream, struct wal_live *live)
+{
+	struct firsts firsts = { NULL, 0, 0 };
+	int r;
+
+	r = wal_io_list(stream->store->io, stream->store->dirfd, stream->name, collect, &firsts);
+	if (r == 0)
+		qsort(firsts.first, firsts.n, sizeof(uint64_t), compare);
+	for (size_t i = 0; r == 0 && i < firsts.n; i++) {
+		struct wal_segment *seg = wal_segment_new(firsts.first[i]);
+
+		r = seg ? wal_live_add(live, seg) : -ENOMEM;
+		if (r < 0)
+			wal_store_put_segment(stream->store, seg);
+	}
+	free(firsts.first);
+	return r < 0 ? r : live->n > 0 ? 0 : -EBADMSG;
+}
+
+static void note(struct wal_stream *stream, const struct wal_segment *seg, uint64_t off, uint64_t seq, uint64_t n,
+		 int code, const char *reason)
+{
+	char file[WAL_SEGMENT_NAME_LEN];
+
+	wal_segment_name(seg->id.first, WAL_SUFFIX_SEGMENT, file);
+	wal_store_note(stream->store, stream->name, file, off, seq, n, code, reason);
+}
+
+static int remove_last(struct wal_stream *stream)
+{
+	struct wal_store *store = stream->store;
+	struct wal_segment *seg = wal_stream_last(stream);
+	char path[WAL_PATH_MAX];
+	int r = 0;
+
+	wal_stream_path(stream, seg->id.first, WAL_SUFFIX_SEGMENT, path, sizeof(path));
+	if (!store->rdonly) {
+		r = store->io->unlinkat(store->io, store->dirfd, path, false);
+		wal_store_trace(store, "stream %s: segment %llu was never synced and is torn: removed", stream->name,
+				(unsigned long long)seg->id.first);
+	}
+	stream->live->n--;
+	wal_store_put_segment(store, seg);
+	return r == -ENOENT ? 0 : r;
+}
+
+/* Finds the newest segment whose head is there, and takes its slot. A newer one without a head was being made. */
+static int load_slot(struct wal_stream *stream)
+{
+	struct wal_live *live = stream->live;
+	struct wal_slot slot;
+	int r;
+
+	for (;;) {
+		struct wal_segment *last = wal_stream_last(stream);
+
+		r = wal_stream_pin_locked(stream, last);
+		if (r < 0)
+			return r;
+		r = wal_segment_read_head(stream->store->io, last->fd, &slot);
+		wal_stream_unpin(last);
+		if (r >= 0 && (slot.id.first != last->id.first || slot.id.stream_id != stream->id))
+			r = -EBADMSG;
+		if (r >= 0)
+			break;
+		if ((r != -ENODATA && r != -EBADMSG) || live->n == 1)
+			return r == -ENODATA ? -EBADMSG : r;
+		if (r == -EBADMSG && stream->slot.id.first >= last->id.first)
+			return r; /* it had a valid slot when the handle was made: damage, not a torn creation */
+		r = remove_last(stream);
+		if (r < 0)
+			return r;
+	}
+	stream->slot = slot;
+	return 0;
+}
+
+/* The walk over one segment, with what is to be remembered of it. */
+struct walk {
+	struct wal_stream *stream;
+	struct wal_segment *seg;
+	struct wal_scan scan;
+	uint64_t mark;          /* numbers below it were on disk */
+	struct wal_point batch; /* where the batch began that is not complete; seq 0: none */
+	int64_t last_time;
+};
+
+/* Something invalid below the mark: passes it, counts it. 0: go on; 1: nothing valid follows in this segment. */
+static int pass_damage(struct walk *walk, bool last)
+{
+	struct wal_stream *stream = walk->stream;
+	uint64_t seq = walk->scan.seq, off = walk->scan.off, n;
+	int r;
+
+	r = wal_scan_resync(&walk->scan);
+	if (r < 0)
+		return r;
+	if (r == 0 || walk->scan.seq > walk->mark) {
+		bool here = last && stream->slot.id.first == walk->seg->id.first && stream->slot.mark_off > off;
+
+		walk->scan.seq = walk->mark;
+		walk->scan.off = here ? stream->slot.mark_off : walk->scan.end;
+		if (walk->scan.end < walk->scan.off) /* cut short: what comes next goes behind what was there */
+			walk->scan.end = walk->scan.off;
+		r = 0;
+	}
+	n = walk->scan.seq - seq;
+	stream->live->damaged += n;
+	walk->batch.seq = 0;
+	note(stream, walk->seg, off, seq, n, -EBADMSG, "damaged record: checksum mismatch or missing");
+	return 0;
+}
+
+static int walk_records(struct walk *walk, bool last)
+{
+	struct wal_place place;
+	struct wal_span header;
+	int r;
+
+	for (;;) {
+		bool checked = walk->scan.seq >= walk->mark;
+
+		r = wal_scan_next(&walk->scan, checked, &place, &header);
+		if (r == 2) { /* only where content is checked: above the mark, so torn */
+			walk->scan.off = place.off;
+			walk->scan.seq = place.frame.seq;
+			return 0;
+		}
+		if (r == 1) {
+			r = wal_index_note(&walk->seg->index, place.frame.seq, place.off);
+			if (r < 0)
+				return r;
+			walk->last_time = place.frame.time_ns;
+			if (place.frame.more && walk->batch.seq == 0)
+				walk->batch = (struct wal_point){ place.frame.seq, place.off };
+			else if (!place.frame.more)
+				walk->batch.seq = 0;
+			continue;
+		}
+		if (r < 0 && r != -EBADMSG && r != -ENODATA)
+			return r;
+		if (walk->scan.seq >= walk->mark)
+			return 0;
+		r = pass_damage(walk, last);
+		if (r < 0)
+			return r;
+	}
+}
+
+/* Cuts a torn tail off the file, durably, before anything is appended behind it. */
+static int cut(struct wal_stream *stream, struct wal_segment *seg, uint64_t file_size)
+{
+	struct wal_store *store = stream->store;
+	int r;
+
+	if (file_size <= seg->size || store->rdonly)
+		return 0;
+	wal_store_trace(store, "stream %s: torn tail cut: segment %llu from byte %llu on", stream->name,
+			(unsigned long long)seg->id.first, (unsigned long long)seg->size);
+	r = store->io->ftruncate(store->io, seg->fd, seg->size);
+	if (r == 0)
+		r = store->io->fdatasync(store->io, seg->fd);
+	return r;
+}
+
+/* Walks segment i. 1: it ends before the next one begins, so that what follows was never acknowledged. */
+static int recover_segment(struct wal_stream *stream, size_t i)
+{
+	struct wal_live *live = stream->live;
+	struct wal_segment *seg = live->segs[i];
+	struct wal_store *store = stream->store;
+	bool last = i + 1 == live->n;
+	struct walk walk = { .stream = stream, .seg = seg, .mark = stream->slot.mark_next };
+	struct wal_slot slot;
+	struct stat st;
+	int r;
+
+	r = wal_stream_pin_locked(stream, seg);
+	if (r < 0)
+		return r;
+	r = wal_segment_read_head(store->io, seg->fd, &slot);
+	if (r >= 0)
+		r = store->io->fstat(store->io, seg->fd, &st);
+	if (r < 0)
+		goto out;
+	seg->id = slot.id;
+	seg->seed = wal_record_seed(stream->id, slot.id.salt);
+	walk.last_time = slot.id.time_base;
+	if (!last)
+		walk.mark = wal_min_u64(walk.mark, live->segs[i + 1]->id.first);
+	r = wal_scan_init(&walk.scan, store->io, seg->fd, seg->seed,
+			  (struct wal_point){ seg->id.first, WAL_HEAD_BYTES }, (uint64_t)st.st_size);
+	if (r == 0)
+		r = walk_records(&walk, last);
+	if (r < 0)
+		goto out;
+	if (walk.batch.seq >= wal_max_u64(walk.mark, 1)) {
+		walk.scan.seq = walk.batch.seq;
+		walk.scan.off = walk.batch.off;
+	}
+	seg->size = wal_max_u64(walk.scan.off, WAL_HEAD_BYTES);
+	while (seg->index.n > 0 && seg->index.points[seg->index.n - 1].off >= seg->size)
+		seg->index.n--;
+	seg->loaded = seg->indexed = true;
+	live->next = walk.scan.seq;
+	live->last_time = walk.last_time;
+	if (!last && live->next >= live->segs[i + 1]->id.first)
+		goto out;
+	r = cut(stream, seg, (uint64_t)st.st_size);
+	if (r == 0 && !last)
+		r = 1;
+out:
+	wal_scan_fini(&walk.scan);
+	wal_stream_unpin(seg);
+	return r;
+}
+
+static int recover_tail(struct wal_stream *stream)
+{
+	struct wal_live *live = stream->live;
+	size_t i = live->n - 1;
+	int r = 0;
+
+	while (i > 0 && live->segs[i]->id.first > stream->slot.mark_next)
+		i--;
+	for (; i < live->n && r == 0; i++)
+		r = recover_segment(stream, i);
+	if (r != 1)
+		return r;
+	while (live->n > i) { /* a suffix is lost, never a hole left */
+		r = remove_last(stream);
+		if (r < 0)
+			return r;
+	}
+	stream->slot.id = wal_stream_last(stream)->id;
+	return 0;
+}
+
+/* Segments that a trim left behind go; bytes of the others are counted. */
+static int settle(struct wal_stream *stream)
+{
+	struct wal_live *live = stream->live;
+	struct wal_store *store = stream->store;
+	size_t gone = 0;
+	int r;
+
+	while (gone + 1 < live->n && live->segs[gone + 1]->id.first <= stream->slot.first_seq)
+		gone++;
+	for (size_t i = 0; i < gone && !store->rdonly; i++) {
+		r = wal_stream_remove_segment_locked(stream, live->segs[i]);
+		if (r < 0)
+			return r;
+		wal_segment_ref(live->segs[i]);
+	}
+	for (size_t i = 0; i < gone; i++)
+		wal_store_put_segment(store, live->segs[i]);
+	memmove(live->segs, live->segs + gone, (live->n - gone) * sizeof(*live->segs));
+	live->n -= gone;
+	if (gone > 0 && !store->rdonly)
+		wal_stream_mark_dirty_locked(stream, true);
+	if (stream->slot.first_seq < live->segs[0]->id.first)
+		note(stream, live->segs[0], 0, stream->slot.first_seq, live->segs[0]->id.first - stream->slot.first_seq,
+		     -EBADMSG, "records missing: their segment file is gone");
+	for (size_t i = 0; i + 1 < live->n; i++) {
+		char path[WAL_PATH_MAX];
+		struct stat st;
+
+		wal_stream_path(stream, live->segs[i]->id.first, WAL_SUFFIX_SEGMENT, path, sizeof(path));
+		r = store->io->fstatat(store->io, store->dirfd, path, &st);
+		if (r == 0 && st.st_size > WAL_HEAD_BYTES)
+			live->bytes += (uint64_t)st.st_size - WAL_HEAD_BYTES;
+	}
+	return 0;
+}
+
+int wal_stream_recover_locked(struct wal_stream *stream)
+{
+	struct wal_store *store = stream->store;
+	int r;
+
+	assert(!stream->live);
+	stream->live = calloc(1, sizeof(*stream->live));
+	if (!stream->live)
+		return -ENOMEM;
+	r = list_segments(stream, stream->live);
+	if (r == 0)
+		r = load_slot(stream);
+	if (r == 0)
+		r = recover_tail(stream);
+	if (r == 0)
+		r = settle(stream);
+	if (r == 0 && stream->slot.first_seq > stream->live->next) {
+		/* The trim survived a power loss and the records did not: their numbers stay used all the same. */
+		stream->live->next = stream->slot.first_seq;
+		r = store->rdonly ? 0 : wal_stream_rotate_locked(stream, NULL);
+	}
+	if (r < 0) {
+		struct wal_live *live = stream->live;
+
+		stream->live = NULL;
+		wal_live_free(live, store);
+		return r;
+	}
+	stream->live->visible = stream->live->next;
+	wal_stream_apply_settings_locked(stream);
+	return 0;
+}

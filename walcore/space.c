@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * space: reservations, and the store's figures. While there is much free space, a reservation is arithmetic over a figure that
+ * is at most a tenth of a second old. Near the end it takes real blocks behind the stream's last record, so that the append
+ * that follows cannot fail for want of them.
+ */
+#include <errno.h>
+
+#include "banned.h"
+#include "bytes.h"
+#include "stream.h"
+
+static int refresh(struct wal_store *store, uint64_t *ret_avail)
+{
+	struct statvfs st;
+	int64_t now = wal_store_now(store);
+	int r;
+
+	if (now - atomic_load(&store->space_ns) < WAL_SPACE_AGE_NS && now >= atomic_load(&store->space_ns) &&
+	    atomic_load(&store->space_avail) > 2 * WAL_SPACE_LOW) {
+		*ret_avail = atomic_load(&store->space_avail);
+		return 0;
+	}
+	r = store->io->fstatvfs(store->io, store->dirfd, &st);
+	if (r < 0)
+		return r;
+	*ret_avail = (uint64_t)st.f_bavail * st.f_frsize;
+	atomic_store(&store->space_avail, *ret_avail);
+	atomic_store(&store->space_ns, now);
+	return 0;
+}
+
+/* Takes blocks for all that is reserved in the stream, and some for frames. */
+static int take_blocks(struct wal_stream *stream, uint64_t bytes, uint32_t flags)
+{
+	struct wal_segment *last;
+	uint64_t want;
+	int r;
+
+	r = wal_stream_lock_live(stream, flags);
+	if (r < 0)
+		return r;
+	last = wal_stream_last(stream);
+	r = wal_stream_pin_locked(stream, last);
+	if (r == 0) {
+		want = stream->reserved + bytes + 2 * (WAL_FRAME_BYTES + WAL_HEADER_MAX);
+		r = stream->store->io->fallocate(stream->store->io, last->fd, last->size, want);
+		if (r == -EOPNOTSUPP)
+			r = 0; /* a file system without it: the append itself will tell */
+		wal_stream_unpin(last);
+	}
+	pthread_mutex_unlock(&stream->lock);
+	return r;
+}
+
+int wal_reserve(struct wal_stream *stream, uint64_t bytes, uint32_t flags)
+{
+	struct wal_store *store = stream->store;
+	uint64_t avail = 0;
+	int r;
+
+	r = wal_append_check(stream);
+	if (r == 0)
+		r = refresh(store, &avail);
+	if (r < 0)
+		return r;
+	if (avail < atomic_load(&store->reserved) + bytes + WAL_SPACE_LOW) {
+		if (flags & WAL_NOWAIT)
+			return -EAGAIN;
+		r = take_blocks(stream, bytes, flags);
+		if (r < 0)
+			return r;
+	}
+	pthread_mutex_lock(&stream->lock);
+	stream->reserved += bytes;
+	pthread_mutex_unlock(&stream->lock);
+	atomic_fetch_add(&store->reserved, bytes);
+	return 0;
+}
+
+void wal_release(struct wal_stream *stream, uint64_t bytes)
+{
+	pthread_mutex_lock(&stream->lock);
+	bytes = wal_min_u64(bytes, stream->reserved);
+	stream->reserved -= bytes;
+	pthread_mutex_unlock(&stream->lock);
+	atomic_fetch_sub(&stream->store->reserved, bytes);
+}
+
+int wal_store_space(struct wal_store *store, struct wal_space *ret_space)
+{
+	struct statvfs st;
+	int r = store->io->fstatvfs(store->io, store->dirfd, &st);
+
+	if (r < 0)
+		return r;
+	*ret_space = (struct wal_space){ .total = (uint64_t)st.f_blocks * st.f_frsize,
+					 .free = (uint64_t)st.f_bfree * st.f_frsize,
+					 .avail = (uint64_t)st.f_bavail * st.f_frsize,
+					 .files = st.f_files,
+					 .files_free = st.f_ffree,
+					 .block = (uint32_t)st.f_frsize };
+	return 0;
+}
+
+int wal_store_troubles(struct wal_store *store, wal_trouble_fn *fn, void *arg)
+{
+	wal_troubles_tell(&store->troubles, fn, arg);
+	return 0;
+}
+
+int wal_store_stat(struct wal_store *store, struct wal_store_stat *ret_stat)
+{
+	struct wal_store_stat stat = { .read_only = store->rdonly };
+
+	pthread_mutex_lock(&store->lock);
+	stat.handles = store->n_streams;
+	pthread_mutex_unlock(&store->lock);
+	pthread_mutex_lock(&store->live_lock);
+	stat.streams_live = store->n_live;
+	pthread_mutex_unlock(&store->live_lock);
+	stat.open_files = (uint64_t)atomic_load(&store->open_files);
+	stat.appends = atomic_load(&store->appends);
+	stat.append_bytes = atomic_load(&store->append_bytes);
+	stat.syncs = atomic_load(&store->syncs);
+	stat.checkpoints = atomic_load(&store->checkpoints);
+	stat.errors = wal_troubles_met(&store->troubles);
+	stat.degraded = stat.errors > 0;
+	stat.journal_bytes = store->marker.journal_bytes;
+	if (!store->rdonly) {
+		pthread_mutex_lock(&store->journal.lock);
+		stat.commits = store->journal.commits;
+		stat.journal_used = store->journal.head - store->journal.tail;
+		stat.degraded |= store->journal.failed != 0;
+		pthread_mutex_unlock(&store->journal.lock);
+		stat.syncs += stat.commits;
+	}
+	*ret_stat = stat;
+	return 0;
+}

@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * store: one directory with all its streams: the marker and state, the lock, the table of stream handles, the
+ * bound on what is open. 
+ *
+ * Lock order: names_lock -> flush_lock -> store lock -> stream lock -> journal lock -> leaf locks (state_lock,
+ * dirty_lock, live_lock, the troubles'). state_io_lock comes before the store lock. The journal's lock and the leaf locks
+ * are never held across I/O. No lock is held across a callback.
+ */
+#ifndef WAL_STORE_H
+#define WAL_STORE_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <uthash.h>
+
+#include "head.h"
+#include "io.h"
+#include "journal.h"
+#include "bounds.h"
+#include "trouble.h"
+
+struct wal_store {
+	/* immutable after open */
+	const struct wal_io *io;
+	struct wal_opts opts; /* strings in it are not kept */
+	int dirfd, state_fd, lock_fd;
+	bool rdonly;
+	uint32_t live_max;
+	struct wal_marker marker;
+	struct wal_journal journal;
+
+	pthread_mutex_t names_lock; /* create, rename, delete: one at a time */
+	pthread_mutex_t flush_lock; /* one flush or checkpoint at a time */
+
+	pthread_mutex_t lock;
+	struct wal_stream *streams; /* by key; guarded by lock */
+	uint64_t n_streams;         /* guarded by lock */
+	uint64_t names_gen;         /* renames and deletions so far; guarded by lock */
+
+	pthread_mutex_t live_lock; /* a leaf, but for trying a stream's lock */
+	struct wal_stream *live;   /* a ring of the live ones, clock hand here; guarded by live_lock */
+	uint32_t n_live;           /* guarded by live_lock */
+
+	pthread_mutex_t state_io_lock; /* one writer of the marker's slots; may be held across a sync */
+	pthread_mutex_t state_lock;
+	struct wal_super super; /* guarded by state_lock */
+	uint64_t next_id;       /* guarded by state_lock */
+	int state_failed;       /* guarded by state_lock */
+	uint64_t draft_next;    /* guarded by state_lock */
+
+	pthread_mutex_t dirty_lock;
+	struct wal_stream *dirty;                                        /* list; guarded by dirty_lock */
+	uint32_t n_dirty;                                                /* guarded by dirty_lock */
+	bool checkpoint_wanted, keeper_stop, keeper_runs, relaxed_waits; /* guarded by dirty_lock */
+	pthread_cond_t keeper_cond;
+	pthread_t keeper;
+
+	struct wal_troubles troubles;
+	atomic_bool entries_dirty; /* names in the store's directory changed since its last sync */
+	atomic_int open_files;
+	atomic_uint_fast64_t appends, append_bytes, syncs, checkpoints, reserved;
+	atomic_uint_fast64_t space_avail; /* as seen at space_ns */
+	atomic_int_fast64_t space_ns;
+};
+
+int64_t wal_store_now(const struct wal_store *store);
+/* A trace line; nothing without a tracer. */
+void wal_store_trace(const struct wal_store *store, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* Notes a trouble and traces it. */
+void wal_store_note(struct wal_store *store, const char *key, const char *file, uint64_t off, uint64_t seq, uint64_t n,
+		    int code, const char *reason);
+
+/* The next stream id, reserved on disk. -ENOSPC when all were used. */
+int wal_store_next_id(struct wal_store *store, uint64_t *ret_id);
+/* Writes the marker's next slot, as changed by `change`, durably. */
+int wal_store_write_state(struct wal_store *store, void (*change)(struct wal_super *super, void *arg), void *arg);
+
+#endif

@@ -1,0 +1,504 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * A live stream is in the store's ring and holds a reference on itself there. Room for another is made by a
+ * clock: the hand passes those that were used since it last came by, and gives up the first that is clean and idle;
+ * where none is clean, all are flushed first.
+ */
+#include "stream.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/random.h>
+
+#include "banned.h"
+#include "bytes.h"
+#include "scan.h"
+#include "settings.h"
+
+void wal_stream_path(const struct wal_stream *stream, uint64_t first, const char *suffix, char *path, size_t size)
+{
+	char name[WAL_SEGMENT_NAME_LEN];
+
+	wal_segment_name(first, suffix, name);
+	(void)snprintf(path, size, "%s/%s", stream->name, name);
+}
+
+struct wal_segment *wal_stream_last(const struct wal_stream *stream)
+{
+	assert(stream->live->n > 0);
+	return stream->live->segs[stream->live->n - 1];
+}
+
+int wal_live_add(struct wal_live *live, struct wal_segment *seg)
+{
+	if (live->n == live->cap) {
+		size_t cap = live->cap ? live->cap * 2 : 2;
+		struct wal_segment **segs = realloc(live->segs, cap * sizeof(struct wal_segment *));
+
+		if (!segs)
+			return -ENOMEM;
+		live->segs = segs;
+		live->cap = cap;
+	}
+	live->segs[live->n++] = seg;
+	return 0;
+}
+
+static void close_file(struct wal_store *store, struct wal_segment *seg)
+{
+	if (seg->fd < 0)
+		return;
+	(void)store->io->close(store->io, seg->fd); /* clean: nothing can be lost by it */
+	seg->fd = -1;
+	atomic_fetch_sub(&store->open_files, 1);
+}
+
+void wal_live_free(struct wal_live *live, struct wal_store *store)
+{
+	if (!live)
+		return;
+	for (size_t i = 0; i < live->n; i++) {
+		if (atomic_load(&live->segs[i]->refs) == 1)
+			close_file(store, live->segs[i]);
+		wal_store_put_segment(store, live->segs[i]);
+	}
+	free(live->segs);
+	free(live);
+}
+
+void wal_stream_close_files_locked(struct wal_stream *stream, const struct wal_segment *keep)
+{
+	for (size_t i = 0; stream->live && i < stream->live->n; i++) {
+		struct wal_segment *seg = stream->live->segs[i];
+
+		if (seg != keep && seg->fd >= 0 && !seg->dirty && !seg->removed && atomic_load(&seg->users) == 0)
+			close_file(stream->store, seg);
+	}
+}
+
+int wal_stream_pin_locked(struct wal_stream *stream, struct wal_segment *seg)
+{
+	struct wal_store *store = stream->store;
+	char path[WAL_PATH_MAX];
+	int fd;
+
+	if (seg->fd < 0) {
+		if (seg->removed)
+			return -EIDRM;
+		if (stream->live && seg != wal_stream_last(stream)) /* two at a time: the last one and this one */
+			wal_stream_close_files_locked(stream, wal_stream_last(stream));
+		wal_stream_path(stream, seg->id.first, WAL_SUFFIX_SEGMENT, path, sizeof(path));
+		fd = wal_io_open(store->io, store->dirfd, path, store->rdonly ? O_RDONLY : O_RDWR, 0);
+		if (fd < 0)
+			return fd;
+		seg->fd = fd;
+		atomic_fetch_add(&store->open_files, 1);
+	}
+	atomic_fetch_add(&seg->users, 1);
+	return 0;
+}
+
+void wal_stream_unpin(struct wal_segment *seg)
+{
+	assert(atomic_load(&seg->users) > 0);
+	atomic_fetch_sub(&seg->users, 1);
+}
+
+/* Indexes a sealed segment by a walk over it. Damage does not stop it: what lies behind it is indexed again. */
+static int index_by_scan(struct wal_stream *stream, struct wal_segment *seg)
+{
+	struct wal_point from = { seg->id.first, WAL_HEAD_BYTES };
+	struct wal_place place;
+	struct wal_span header;
+	struct wal_scan scan;
+	int r;
+
+	wal_index_fini(&seg->index);
+	r = wal_scan_init(&scan, stream->store->io, seg->fd, seg->seed, from, seg->size);
+	while (r >= 0) {
+		r = wal_scan_next(&scan, false, &place, &header);
+		if (r == 1)
+			r = wal_index_note(&seg->index, place.frame.seq, place.off);
+		else if (r == -EBADMSG || r == -ENODATA)
+			r = wal_scan_resync(&scan) == 1 ? 0 : 1;
+		else if (r == 0)
+			r = 1;
+		if (r == 1)
+			break;
+	}
+	wal_scan_fini(&scan);
+	return r < 0 ? r : 0;
+}
+
+int wal_stream_load_segment_locked(struct wal_stream *stream, struct wal_segment *seg)
+{
+	struct wal_store *store = stream->store;
+	char path[WAL_PATH_MAX];
+	struct wal_point end;
+	struct wal_slot slot;
+	struct stat st;
+	int r;
+
+	if (seg->loaded && seg->indexed)
+		return 0;
+	if (!seg->loaded) {
+		r = wal_segment_read_head(store->io, seg->fd, &slot);
+		if (r >= 0 && (slot.id.first != seg->id.first || slot.id.stream_id != stream->id))
+			r = -EBADMSG;
+		if (r >= 0)
+			r = store->io->fstat(store->io, seg->fd, &st);
+		if (r < 0)
+			return r == -ENODATA ? -EBADMSG : r;
+		seg->id = slot.id;
+		seg->seed = wal_record_seed(stream->id, slot.id.salt);
+		seg->size = (uint64_t)st.st_size;
+		seg->loaded = true;
+	}
+	wal_stream_path(stream, seg->id.first, WAL_SUFFIX_INDEX, path, sizeof(path));
+	r = wal_index_load(&seg->index, store->io, store->dirfd, path, seg->id.salt, &end);
+	if (r < 0 || end.off != seg->size)
+		r = index_by_scan(stream, seg);
+	seg->indexed = r == 0;
+	return r;
+}
+
+int wal_stream_remove_segment_locked(struct wal_stream *stream, struct wal_segment *seg)
+{
+	struct wal_segment **removed = realloc(stream->removed, (stream->n_removed + 1) * sizeof(*removed));
+
+	if (!removed)
+		return -ENOMEM;
+	stream->removed = removed;
+	removed[stream->n_removed++] = seg;
+	return 0;
+}
+
+int wal_stream_write_slot_locked(struct wal_stream *stream)
+{
+	struct wal_segment *last = wal_stream_last(stream);
+	int r;
+
+	r = wal_stream_pin_locked(stream, last);
+	if (r < 0)
+		return r;
+	stream->slot.gen++;
+	stream->slot.id = last->id;
+	r = wal_segment_write_slot(stream->store->io, last->fd, &stream->slot);
+	wal_stream_unpin(last);
+	if (r == 0) {
+		last->dirty = true;
+		stream->slot_dirty = true;
+	}
+	return r;
+}
+
+void wal_stream_mark_dirty_locked(struct wal_stream *stream, bool relaxed)
+{
+	struct wal_store *store = stream->store;
+
+	pthread_mutex_lock(&store->dirty_lock);
+	if (!stream->on_dirty) {
+		atomic_fetch_add(&stream->refs, 1); /* the list's; given back by the flush */
+		stream->on_dirty = true;
+		stream->dirty_next = store->dirty;
+		store->dirty = stream;
+		store->n_dirty++;
+	}
+	if (relaxed && !stream->relaxed_dirty) {
+		stream->relaxed_dirty = true;
+		if (!store->relaxed_waits) {
+			store->relaxed_waits = true;
+			pthread_cond_signal(&store->keeper_cond);
+		}
+	}
+	pthread_mutex_unlock(&store->dirty_lock);
+}
+
+void wal_stream_stop_locked(struct wal_stream *stream, int code, const char *reason)
+{
+	char file[WAL_SEGMENT_NAME_LEN] = "";
+
+	if (stream->stopped)
+		return;
+	stream->stopped = code;
+	if (stream->live)
+		wal_segment_name(wal_stream_last(stream)->id.first, WAL_SUFFIX_SEGMENT, file);
+	wal_store_note(stream->store, stream->name, file, stream->live ? wal_stream_last(stream)->size : 0, 0, 0, code,
+		       reason);
+}
+
+void wal_stream_apply_settings_locked(struct wal_stream *stream)
+{
+	struct wal_store *store = stream->store;
+	uint64_t durability;
+
+	pthread_mutex_lock(&store->state_lock);
+	durability = wal_settings_pick(stream->slot.settings.durability, store->super.settings.durability,
+				       store->opts.flags & WAL_OPEN_RELAXED ? WAL_DURABILITY_RELAXED
+									    : WAL_DURABILITY_DURABLE);
+	pthread_mutex_unlock(&store->state_lock);
+	stream->durable = durability == WAL_DURABILITY_DURABLE;
+}
+
+/* Creates the file with its head. */
+static int create_segment(struct wal_stream *stream, struct wal_segment *seg, const struct wal_slot *slot)
+{
+	struct wal_store *store = stream->store;
+	char path[WAL_PATH_MAX];
+	int fd, r;
+
+	wal_stream_path(stream, slot->id.first, WAL_SUFFIX_SEGMENT, path, sizeof(path));
+	fd = wal_io_open(store->io, store->dirfd, path, O_RDWR | O_CREAT | O_EXCL, 0600);
+	if (fd < 0)
+		return fd;
+	r = wal_segment_write_head(store->io, fd, slot);
+	if (r < 0) {
+		(void)store->io->close(store->io, fd);
+		(void)store->io->unlinkat(store->io, store->dirfd, path, false);
+		return r;
+	}
+	atomic_fetch_add(&store->open_files, 1);
+	seg->fd = fd;
+	return 0;
+}
+
+static void seal(struct wal_stream *stream, struct wal_segment *seg)
+{
+	char path[WAL_PATH_MAX];
+
+	stream->live->bytes += seg->size - WAL_HEAD_BYTES;
+	if (seg->index.n < WAL_INDEX_SAVE_MIN)
+		return;
+	wal_stream_path(stream, seg->id.first, WAL_SUFFIX_INDEX, path, sizeof(path));
+	/* A cache: without it the segment is scanned when it is next read. */
+	(void)wal_index_save(&seg->index, stream->store->io, stream->store->dirfd, path, seg->id.salt,
+			     (struct wal_point){ stream->live->next, seg->size });
+}
+
+int wal_stream_rotate_locked(struct wal_stream *stream, uint64_t *reserved)
+{
+	struct wal_live *live = stream->live;
+	struct wal_segment *seg = wal_segment_new(live->next);
+	struct wal_slot slot = stream->slot;
+	int r = -ENOMEM;
+
+	if (!seg)
+		return r;
+	slot.gen++; /* never goes back in a stream: what replay finds in the journal may be older than what is here */
+	slot.id = (struct wal_identity){ .stream_id = stream->id,
+					 .first = live->next,
+					 .created_ns = wal_store_now(stream->store),
+					 .time_base = live->last_time };
+	slot.mark_off = WAL_HEAD_BYTES;
+	if (getrandom(&slot.id.salt, sizeof(slot.id.salt), 0) != sizeof(slot.id.salt))
+		goto out;
+	r = wal_live_add(live, seg);
+	if (r < 0)
+		goto out;
+	r = create_segment(stream, seg, &slot);
+	if (r < 0) {
+		live->n--;
+		goto out;
+	}
+	seg->id = slot.id;
+	seg->seed = wal_record_seed(stream->id, slot.id.salt);
+	seg->size = WAL_HEAD_BYTES;
+	seg->loaded = seg->indexed = seg->dirty = seg->entry_dirty = true;
+	if (live->n > 1)
+		seal(stream, live->segs[live->n - 2]);
+	stream->slot = slot;
+	if (reserved) {
+		struct wal_journal_entry entry = {
+			.type = WAL_ENTRY_SEGMENT, .stream_id = stream->id, .seq = live->next, .segment = live->next
+		};
+		uint8_t sector[WAL_SECTOR];
+		struct wal_span payload = { sector, sizeof(sector) };
+
+		wal_slot_encode(sector, &slot);
+		(void)wal_journal_put(&stream->store->journal, &entry, &payload, 1, &stream->bound, stream->name, NULL,
+				      reserved); /* the record behind it is what is waited for */
+	}
+	return 0;
+out:
+	wal_store_put_segment(stream->store, seg);
+	return r;
+}
+
+void wal_stream_join_ring(struct wal_stream *stream)
+{
+	struct wal_store *store = stream->store;
+
+	pthread_mutex_lock(&store->live_lock);
+	atomic_fetch_add(&stream->refs, 1);
+	if (store->live) {
+		stream->ring_next = store->live;
+		stream->ring_prev = store->live->ring_prev;
+		stream->ring_prev->ring_next = stream;
+		stream->ring_next->ring_prev = stream;
+	} else {
+		stream->ring_next = stream->ring_prev = stream;
+		store->live = stream;
+	}
+	store->n_live++;
+	pthread_mutex_unlock(&store->live_lock);
+}
+
+static void ring_remove_locked(struct wal_stream *stream)
+{
+	struct wal_store *store = stream->store;
+
+	if (store->live == stream)
+		store->live = stream->ring_next == stream ? NULL : stream->ring_next;
+	stream->ring_prev->ring_next = stream->ring_next;
+	stream->ring_next->ring_prev = stream->ring_prev;
+	stream->ring_next = stream->ring_prev = NULL;
+	store->n_live--;
+}
+
+void wal_stream_leave_ring(struct wal_stream *stream)
+{
+	struct wal_store *store = stream->store;
+	struct wal_live *live;
+	bool was;
+
+	pthread_mutex_lock(&stream->lock);
+	live = stream->live;
+	stream->live = NULL;
+	pthread_mutex_unlock(&stream->lock);
+	pthread_mutex_lock(&store->live_lock);
+	was = stream->ring_next != NULL;
+	if (was)
+		ring_remove_locked(stream);
+	pthread_mutex_unlock(&store->live_lock);
+	wal_live_free(live, store);
+	if (was)
+		wal_stream_unref(stream);
+}
+
+int wal_stream_lock_live(struct wal_stream *stream, uint32_t flags)
+{
+	int r;
+
+	pthread_mutex_lock(&stream->lock);
+	if (!stream->live && !stream->deleted) {
+		pthread_mutex_unlock(&stream->lock);
+		if (flags & WAL_NOWAIT)
+			return -EAGAIN;
+		wal_store_make_room(stream->store);
+		pthread_mutex_lock(&stream->lock);
+	}
+	if (stream->deleted) {
+		pthread_mutex_unlock(&stream->lock);
+		return -EIDRM;
+	}
+	atomic_store_explicit(&stream->used, true, memory_order_relaxed);
+	if (stream->live)
+		return 0;
+	r = wal_stream_recover_locked(stream);
+	if (r < 0) {
+		wal_store_note(stream->store, stream->name, "", 0, 0, 0, r, "cannot be recovered");
+		pthread_mutex_unlock(&stream->lock);
+		return r;
+	}
+	wal_stream_join_ring(stream);
+	return 0;
+}
+
+/* Clean, idle and not needed. */
+static bool can_give_up(struct wal_stream *stream)
+{
+	bool dirty;
+
+	pthread_mutex_lock(&stream->store->dirty_lock);
+	dirty = stream->on_dirty;
+	pthread_mutex_unlock(&stream->store->dirty_lock);
+	if (dirty || stream->slot_dirty || stream->flushing || stream->n_removed > 0 || atomic_load(&stream->pins) > 0)
+		return false;
+	return stream->live && stream->live->pending == 0;
+}
+
+/* One round of the clock. Returns a stream taken out of the ring, its live part in *ret_live, or NULL. */
+static struct wal_stream *take_victim(struct wal_store *store, struct wal_live **ret_live)
+{
+	struct wal_stream *found = NULL;
+
+	pthread_mutex_lock(&store->live_lock);
+	for (uint32_t i = 0; i < 2 * store->n_live && !found; i++) {
+		struct wal_stream *stream = store->live;
+
+		store->live = stream->ring_next;
+		if (atomic_exchange_explicit(&stream->used, false, memory_order_relaxed))
+			continue;
+		if (pthread_mutex_trylock(&stream->lock) != 0)
+			continue;
+		if (can_give_up(stream)) {
+			*ret_live = stream->live;
+			stream->live = NULL;
+			ring_remove_locked(stream);
+			found = stream;
+		} else if (stream->live && stream->live->pending == 0) {
+			wal_stream_close_files_locked(stream, NULL);
+		}
+		pthread_mutex_unlock(&stream->lock);
+	}
+	pthread_mutex_unlock(&store->live_lock);
+	return found;
+}
+
+void wal_store_make_room(struct wal_store *store)
+{
+	uint32_t goal = store->live_max;
+	bool flushed = false;
+
+	for (;;) {
+		struct wal_live *live = NULL;
+		struct wal_stream *stream;
+		uint32_t n;
+
+		pthread_mutex_lock(&store->live_lock);
+		n = store->n_live;
+		pthread_mutex_unlock(&store->live_lock);
+		if (n < goal)
+			return;
+		stream = take_victim(store, &live);
+		if (stream) {
+			wal_live_free(live, store);
+			wal_stream_unref(stream);
+			goal = store->live_max - store->live_max / 4; /* some at once, so that a flush serves many */
+			continue;
+		}
+		if (flushed)
+			return;                     /* all are in use: better too many than none */
+		(void)wal_store_flush(store, true); /* a failure stops the stream and is noted there */
+		flushed = true;
+	}
+}
+
+struct wal_wait *wal_stream_take_waits_locked(struct wal_stream *stream, bool all)
+{
+	struct wal_wait *taken = NULL, *wait, *next;
+
+	for (wait = stream->waits; wait; wait = next) {
+		next = wait->next;
+		if (!all && stream->live && wait->seq >= stream->live->visible)
+			continue;
+		*wait->prev = next;
+		if (next)
+			next->prev = wait->prev;
+		wait->prev = NULL;
+		wait->next = taken;
+		taken = wait;
+	}
+	return taken;
+}
+
+void wal_stream_tell_waits(struct wal_wait *waits, int result)
+{
+	while (waits) {
+		struct wal_wait *next = waits->next; /* the wait is its caller's again once told */
+
+		waits->done(waits, result);
+		waits = next;
+	}
+}

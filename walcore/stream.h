@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * stream: one key: its identity and state, and while it is in use (live) its segments and numbers. A handle is
+ * light and counted; the live part is made by recovery at first use, and given up when many are live.
+ *
+ * Invariants: next >= visible >= first_seq; records below `visible` can be read; records visible..next-1 wait for the
+ * journal (`pending` of them). The last segment is the one that is appended to and whose slot is the state.
+ *
+ * Threads: fields are guarded by the stream's lock unless they say otherwise.
+ */
+#ifndef WAL_STREAM_H
+#define WAL_STREAM_H
+
+#include "segment.h"
+#include "store.h"
+
+struct wal_live {
+	struct wal_segment **segs; /* oldest first; at least one */
+	size_t n, cap;
+	uint64_t next, visible;
+	int64_t last_time; /* commit time of the newest record */
+	uint64_t pending;
+	uint64_t bytes; /* of all segments but the last */
+	uint64_t damaged;
+};
+
+struct wal_stream {
+	struct wal_store *store;
+	atomic_uint refs;
+	/* guarded by the store's lock */
+	UT_hash_handle hh;
+	char key[WAL_KEY_MAX + 1];
+	size_t key_len;
+	/* guarded by the store's live_lock */
+	struct wal_stream *ring_next, *ring_prev; /* of live ones; NULL: not in it */
+
+	pthread_mutex_t lock;
+	pthread_cond_t cond; /* flushing ended */
+	char name[WAL_NAME_MAX + 1];
+	uint64_t id; /* immutable */
+	struct wal_slot slot;
+	int64_t file_time; /* of the newest segment file, seen at open */
+	struct wal_live *live;
+	struct wal_segment **removed; /* trimmed away; unlinked once the slot that says so is on disk */
+	size_t n_removed;
+	struct wal_wait *waits;
+	uint64_t bound;   /* generation in which the journal knows the name */
+	atomic_uint pins; /* open records, iterators, drafts */
+	atomic_bool used; /* for the clock */
+	uint64_t reserved;
+	bool durable; /* effective */
+	bool deleted, flushing;
+	bool slot_dirty;
+	bool marked_relaxed; /* told the dirty list that it is relaxed */
+	int stopped;         /* 0, or why */
+
+	/* guarded by the store's dirty_lock */
+	struct wal_stream *dirty_next;
+	bool on_dirty, relaxed_dirty;
+};
+
+/* Gives a reference back, and counts the descriptor that may be closed by it. */
+static inline void wal_store_put_segment(struct wal_store *store, struct wal_segment *seg)
+{
+	if (wal_segment_unref(seg, store->io))
+		atomic_fetch_sub(&store->open_files, 1);
+}
+
+/* stream.c */
+/* Locks a stream that is live, recovering it where needed. -EIDRM, -EAGAIN (flags: WAL_NOWAIT), or the error of
+ * the recovery; nothing is locked then. */
+int wal_stream_lock_live(struct wal_stream *stream, uint32_t flags);
+struct wal_segment *wal_stream_last(const struct wal_stream *stream);
+/* Opens the segment's descriptor where needed and keeps it open until unpinned. */
+int wal_stream_pin_locked(struct wal_stream *stream, struct wal_segment *seg);
+void wal_stream_unpin(struct wal_segment *seg);
+/* Reads what recovery did not read of a pinned segment: its identity, size and index. */
+int wal_stream_load_segment_locked(struct wal_stream *stream, struct wal_segment *seg);
+/* Takes a segment out of use, to be unlinked at the next flush. Its reference is taken over. */
+int wal_stream_remove_segment_locked(struct wal_stream *stream, struct wal_segment *seg);
+int wal_live_add(struct wal_live *live, struct wal_segment *seg);
+void wal_stream_path(const struct wal_stream *stream, uint64_t first, const char *suffix, char *path, size_t size);
+#define WAL_PATH_MAX (WAL_NAME_MAX + WAL_SEGMENT_NAME_LEN + 2)
+/* Makes the segment of the next number the last one. */
+int wal_stream_rotate_locked(struct wal_stream *stream, uint64_t *reserved);
+/* Writes the slot to the last segment (page cache). */
+int wal_stream_write_slot_locked(struct wal_stream *stream);
+/* Puts it on the store's list of those to be flushed. */
+void wal_stream_mark_dirty_locked(struct wal_stream *stream, bool relaxed);
+/* Takes the waits that have what they wait for (or all), to be told once the lock is given back. */
+struct wal_wait *wal_stream_take_waits_locked(struct wal_stream *stream, bool all);
+void wal_stream_tell_waits(struct wal_wait *waits, int result);
+void wal_stream_stop_locked(struct wal_stream *stream, int code, const char *reason);
+void wal_live_free(struct wal_live *live, struct wal_store *store);
+/* Into and out of the ring of live ones; leaving frees the live part. No lock held (joining: the stream's may be). */
+void wal_stream_join_ring(struct wal_stream *stream);
+void wal_stream_leave_ring(struct wal_stream *stream);
+/* Gives up live parts until there is room for another. No lock held. */
+void wal_store_make_room(struct wal_store *store);
+/* Closes what can be closed of a stream's descriptors; all but `keep`. */
+void wal_stream_close_files_locked(struct wal_stream *stream, const struct wal_segment *keep);
+void wal_stream_apply_settings_locked(struct wal_stream *stream);
+
+/* recovery.c */
+/* Makes stream->live. The lock is held. */
+int wal_stream_recover_locked(struct wal_stream *stream);
+
+/* flush.c */
+/* Syncs what is unsynced of a stream, and marks it so. No lock held. */
+int wal_stream_flush(struct wal_stream *stream);
+/* Flushes the dirty ones: all, or those that are relaxed; then moves the journal's tail where all were. */
+int wal_store_flush(struct wal_store *store, bool all);
+int wal_store_start_keeper(struct wal_store *store);
+void wal_store_stop_keeper(struct wal_store *store);
+void wal_store_want_checkpoint(void *store);
+
+/* append.c */
+void wal_append_complete(struct wal_append *req, int result);
+/* May a record of this content length be appended now? Checks all but the sizes. */
+int wal_append_allowed_locked(const struct wal_stream *stream, const struct wal_append *req);
+/* Makes req visible, or hands it to the journal; then unlocks and tells who waits. Returns as wal_append_submit. */
+int wal_append_finish(struct wal_stream *stream, struct wal_append *req, bool durable);
+bool wal_append_journaled_locked(const struct wal_stream *stream);
+/* Space of the entries that can go before an append's own. */
+#define WAL_JOURNAL_EXTRA (4 * (WAL_ENTRY_BYTES + WAL_SECTOR + WAL_NAME_MAX + WAL_ENTRY_ALIGN))
+
+/* draft.c */
+int wal_draft_commit(struct wal_stream *stream, struct wal_append *req);
+/* A record too large for the journal, through a draft of our own. */
+int wal_draft_append(struct wal_stream *stream, struct wal_append *req);
+
+/* manage.c */
+/* Reads the state of the stream whose directory is stream->name. -ENOENT: none; -ENODATA: an unfinished creation. */
+int wal_stream_load_state(struct wal_stream *stream);
+int wal_stream_change_slot(struct wal_stream *stream, const struct wal_attr *attr, const struct wal_settings *settings);
+int wal_store_note_retention(struct wal_store *store, uint64_t age_ns);
+
+/* trim.c */
+void wal_store_retain_all(struct wal_store *store);
+
+#endif
