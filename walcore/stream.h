@@ -129,6 +129,9 @@ int wal_draft_commit(struct wal_stream *stream, struct wal_append *req);
 /* A record too large for the journal, through a draft of our own. */
 int wal_draft_append(struct wal_stream *stream, struct wal_append *req);
 
+/* Enough for one journal entry with a slot and a name, and what may go before it. */
+#define WAL_STATE_RESERVE (WAL_ENTRY_BYTES + WAL_SECTOR + WAL_NAME_MAX + WAL_ENTRY_ALIGN + WAL_JOURNAL_EXTRA)
+
 /* manage.c */
 /* Reads the state of the stream whose directory is stream->name. -ENOENT: none; -ENODATA: an unfinished creation. */
 int wal_stream_load_state(struct wal_stream *stream);
