@@ -225,16 +225,24 @@ static struct answer answer_of(const struct walfs_call *call, enum answer_kind k
 
 /* ---- commit ------------------------------------------------------------------------------------------ */
 
+/* A full disk or a stream that was removed is the writer's to know; what stops a stream is the administrator's too. */
+static void log_failure(const struct append_file *file, int result)
+{
+	bool ordinary = result == -EIDRM || result == -ENOSPC || result == -EDQUOT || result == -ESTALE;
+	char key[WAL_KEY_MAX + 1], name[WAL_NAME_MAX + 1];
+	int len = wal_stream_key(file->inode->stream, key);
+	if (len < 0 || wal_key_to_name((struct wal_span){ key, (size_t)len }, name) < 0)
+		return;
+	walfs_log_client(file->fs->log, ordinary ? WALFS_LOG_INFO : WALFS_LOG_ERROR,
+			 "record not committed stream=%s bytes=%llu reason=\"%s\"", name,
+			 (unsigned long long)file->pending.len, wal_strerror(result));
+}
+
 static void settle(struct append_file *file, int result)
 {
-	if (result < 0) {
-		char key[WAL_KEY_MAX + 1];
-		wal_stream_key(file->inode->stream, key);
-		walfs_log_client(file->fs->log, WALFS_LOG_ERROR,
-				 "record not committed stream=%s bytes=%llu error=\"%s\"", key,
-				 (unsigned long long)file->pending.len, wal_strerror(result));
-	}
-	walfs_pending_done(&file->pending, &file->fs->budget, result);
+	if (result < 0)
+		log_failure(file, result);
+	walfs_pending_done(&file->pending, &file->fs->budget, file->inode->stream, result);
 	end_record(file);
 	if (result >= 0)
 		walfs_notify_committed(file->fs, file->inode);

@@ -38,7 +38,7 @@ static void fill(const struct walfs *fs, const struct walfs_node *node, uint32_t
 {
 	struct timespec ts = to_timespec(time_ns);
 	*ret_st = (struct stat){
-		.st_ino = walfs_node_id(node),
+		.st_ino = walfs_node_ino(node),
 		.st_mode = mode & ~fs->opts->umask,
 		.st_nlink = walfs_kind_is_dir(node->kind) ? 2 : 1,
 		.st_uid = fs->uid,
@@ -235,7 +235,7 @@ void walfs_attr_fill_entry(const struct stat *st, const struct walfs_node *node,
 {
 	const struct walfs_caching *caching = walfs_node_caching(node->kind);
 	*ret_entry = (struct fuse_entry_param){
-		.ino = st->st_ino,
+		.ino = walfs_node_id(node),
 		.generation = 1,
 		.attr = *st,
 		.attr_timeout = caching->attr_s,

@@ -56,7 +56,7 @@ static int change_settings(struct walfs_call *call, struct control_file *file)
 		return err;
 	err = wal_settings_parse(&settings, call->data, call->size, &problem);
 	if (err < 0) {
-		walfs_log_client(fs->log, WALFS_LOG_WARNING, "settings refused uid=%u reason=\"%s\"",
+		walfs_log_client(fs->log, WALFS_LOG_INFO, "settings refused uid=%u reason=\"%s\"",
 				 (unsigned)fuse_req_ctx(call->req)->uid, problem.text);
 		return err;
 	}

@@ -4,8 +4,8 @@
  * place (walfs_node_local), so that the same record always has the same offset. In the root: 1, 2, 3 behind ".", ".." and
  * ".walfs", then the engine's cookies plus ROOT_COOKIE_BASE.
  *
- * A stream's listing ends at the record that was to come next when it began: a busy writer must not keep `ls` from
- * ending.
+ * A stream's listing ends at the record that was to come next when it began, or was sought: a busy writer must not keep
+ * `ls` from ending.
  */
 #include "list.h"
 
@@ -26,6 +26,7 @@ struct list_file {
 	struct wal_iter *iter;     /* owned */
 	uint64_t next_seq;         /* what the iterator gives next, about */
 	uint64_t end_seq;          /* where this listing ends */
+	uint64_t next_off;         /* where the kernel goes on, unless somebody seeks */
 	struct wal_keys *keys;     /* owned */
 	uint64_t keys_off;         /* the offset at which the keys are */
 };
@@ -275,19 +276,27 @@ static int put_root(struct listing *list, uint64_t *off)
 
 /* ---- handlers ---------------------------------------------------------------------------------------- */
 
+static int fill_from(struct listing *list, uint64_t *off)
+{
+	struct list_file *file = list->file;
+	if (!put_dots(list, off))
+		return 0;
+	if (file->node.kind == WALFS_ROOT)
+		return put_root(list, off);
+	int more = put_fixed(list, off);
+	if (more == 1 && file->inode)
+		more = put_records(list, off);
+	return more;
+}
+
 static int fill(struct listing *list)
 {
 	uint64_t off = list->call->off;
 	struct list_file *file = list->file;
-	if (off == 0)
-		file->end_seq = 0;
-	if (!put_dots(list, &off))
-		return 0;
-	if (file->node.kind == WALFS_ROOT)
-		return put_root(list, &off);
-	int more = put_fixed(list, &off);
-	if (more == 1 && file->inode)
-		more = put_records(list, &off);
+	if (off == 0 || off != file->next_off)
+		file->end_seq = 0; /* rewound, or sought: a new listing */
+	int more = fill_from(list, &off);
+	file->next_off = off;
 	return more;
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Node numbers. The kernel names a node by 64 bits, and users see the same number as st_ino. Ours are computed, so that
- * no table grows with records, and that they are the same after a restart.
+ * Node numbers. The kernel names a node by 64 bits, and users see the same number as st_ino. Ours are computed, so
+ * that no table grows with records, and they are the same after a restart.
  *
  *      63        62 ......... 37  36 ................... 1   0
  *     +---+----------------------+------------------------+---+
@@ -13,7 +13,8 @@
  *   local 0..31   fixed kinds: the stream directory is 1, then append, first, ... in enum walfs_kind's order
  *   field s + 16  record s: R = 1 is the record, R = 0 its sidecar s.hdr
  *   stream id 0   the store: local 1 is the root, which FUSE wants to be number 1, then .walfs and its files
- *   bit 63        a node that a user has for himself: append.hdr is tag 0; the other tags are free
+ *   bit 63        a node that a user has for himself: append.hdr is tag 0; the other tags are free. As st_ino it has its
+ *                 place among the fixed names, whoever looks: the order below holds for it too
  *
  * Stream ids are 1 to 2^26 - 1 and never used again (walcore), so a number never means two things. The limits that
  * follow: 67 million streams ever created, records up to number 2^36 - 17 (68 thousand million) in each; a record
@@ -133,6 +134,13 @@ uint64_t walfs_node_id(const struct walfs_node *node)
 	if (node->kind == WALFS_APPEND_HDR)
 		return USER_BIT | stream | node->uid;
 	return stream | walfs_node_local(node);
+}
+
+uint64_t walfs_node_ino(const struct walfs_node *node)
+{
+	if (node->kind == WALFS_APPEND_HDR)
+		return node->stream << STREAM_SHIFT | walfs_node_local(node);
+	return walfs_node_id(node);
 }
 
 uint64_t walfs_node_stream(uint64_t id)

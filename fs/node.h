@@ -64,6 +64,9 @@ struct walfs_caching {
 uint64_t walfs_node_id(const struct walfs_node *node);
 bool walfs_node_fits(uint64_t seq);
 
+/* What stat(2) and listings show: the same, but that append.hdr has for every user the number of its place. */
+uint64_t walfs_node_ino(const struct walfs_node *node);
+
 /* The node of a number. -ESTALE for a number that no node has. */
 int walfs_node_from_id(uint64_t id, struct walfs_node *ret_node);
 

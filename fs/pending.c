@@ -144,8 +144,11 @@ void walfs_pending_request(const struct walfs_pending *pending, struct wal_span 
 	req->reserved_bytes = pending->reserved_bytes;
 }
 
-void walfs_pending_done(struct walfs_pending *pending, struct walfs_budget *budget, int result)
+void walfs_pending_done(struct walfs_pending *pending, struct walfs_budget *budget, struct wal_stream *stream,
+			int result)
 {
+	if (result < 0 && pending->reserved_bytes > 0)
+		wal_release(stream, pending->reserved_bytes);
 	if (result < 0)
 		wal_draft_abort(pending->draft);
 	free_buf(pending, budget);
@@ -154,7 +157,5 @@ void walfs_pending_done(struct walfs_pending *pending, struct walfs_budget *budg
 
 void walfs_pending_drop(struct walfs_pending *pending, struct walfs_budget *budget, struct wal_stream *stream)
 {
-	if (pending->reserved_bytes > 0)
-		wal_release(stream, pending->reserved_bytes);
-	walfs_pending_done(pending, budget, -ECANCELED);
+	walfs_pending_done(pending, budget, stream, -ECANCELED);
 }

@@ -38,8 +38,10 @@ int walfs_pending_add(struct walfs_pending *pending, struct walfs_budget *budget
 void walfs_pending_request(const struct walfs_pending *pending, struct wal_span header, struct wal_entry *entry,
 			   struct wal_append *req);
 
-/* The append was done with this result: the reservation is gone, and with success the draft. Empties. */
-void walfs_pending_done(struct walfs_pending *pending, struct walfs_budget *budget, int result);
+/* The append was done with this result: with success the engine has given back the reservation and consumed the draft,
+ * else that is done here. Empties. */
+void walfs_pending_done(struct walfs_pending *pending, struct walfs_budget *budget, struct wal_stream *stream,
+			int result);
 
 /* Empties, and gives back the space. May wait for the disk where there is a draft. */
 void walfs_pending_drop(struct walfs_pending *pending, struct walfs_budget *budget, struct wal_stream *stream);
