@@ -471,5 +471,5 @@ uint64_t wal_max_record(struct wal_stream *stream)
 	max = wal_settings_pick(stream->slot.settings.max_record, store->opts.max_record,
 				wal_settings_pick(store->super.settings.max_record, 0, WAL_MAX_RECORD_DEFAULT));
 	pthread_mutex_unlock(&store->state_lock);
-	return max;
+	return wal_min_u64(max, WAL_CONTENT_MAX);
 }

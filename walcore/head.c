@@ -59,7 +59,7 @@ static void get_settings(const uint8_t *in, struct wal_settings *ret)
 		.retention_records = wal_get_le64(in + 24),
 		.max_record = wal_get_le64(in + 32),
 	};
-	if (ret->max_record > WAL_CONTENT_MAX)
+	if (ret->max_record > WAL_CONTENT_MAX && ret->max_record != WAL_FOREVER)
 		ret->max_record = WAL_CONTENT_MAX;
 }
 

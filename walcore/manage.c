@@ -64,7 +64,10 @@ void wal_stream_unref(struct wal_stream *stream)
 	HASH_FIND(hh, store->streams, stream->key, stream->key_len, found);
 	if (found == stream)
 		HASH_DEL(store->streams, stream);
-	store->n_streams--;
+	if (stream->in_table) {
+		HASH_DELETE(hh_id, store->by_id, stream);
+		store->n_streams--;
+	}
 	pthread_mutex_unlock(&store->lock);
 	stream_free(stream);
 }
@@ -151,41 +154,49 @@ int wal_stream_load_state(struct wal_stream *stream)
 	return 0;
 }
 
-/* Puts a new handle into the table, or returns the one that got there first. NULL: names changed meanwhile, look again. */
-static struct wal_stream *table_add(struct wal_store *store, struct wal_stream *stream, uint64_t names_gen)
+/* Puts a new handle into the table: 0, or 1 and the handle that got there first. -EAGAIN: names changed meanwhile, look again.
+ * -EBADMSG: another key has this id, so one of the two is a copy of files that belong to the other. */
+static int table_add(struct wal_stream *stream, uint64_t names_gen, struct wal_stream **ret_stream)
 {
+	struct wal_store *store = stream->store;
 	struct wal_stream *found = NULL;
+	int r = 0;
 
 	pthread_mutex_lock(&store->lock);
 	HASH_FIND(hh, store->streams, stream->key, stream->key_len, found);
 	if (found) {
 		atomic_fetch_add(&found->refs, 1);
-	} else if (store->names_gen == names_gen) {
-		HASH_ADD(hh, store->streams, key, stream->key_len, stream);
-		store->n_streams++;
-		found = stream;
+		*ret_stream = found;
+		r = 1;
+		goto out;
 	}
+	HASH_FIND(hh_id, store->by_id, &stream->id, sizeof(stream->id), found);
+	if (store->names_gen != names_gen) {
+		r = -EAGAIN;
+	} else if (found && !found->deleted) {
+		r = -EBADMSG;
+	} else {
+		HASH_ADD(hh, store->streams, key, stream->key_len, stream);
+		HASH_ADD(hh_id, store->by_id, id, sizeof(stream->id), stream);
+		stream->in_table = true;
+		store->n_streams++;
+		*ret_stream = stream;
+	}
+out:
 	pthread_mutex_unlock(&store->lock);
-	return found;
+	return r;
 }
 
 /* Makes the directory a stream: its first segment, its entry. The name is not in the table yet. */
-static int give_birth(struct wal_stream *stream, uint64_t *ret_lsn)
+static int give_birth(struct wal_stream *stream, uint64_t *reserved, uint64_t *ret_lsn)
 {
 	struct wal_store *store = stream->store;
 	struct wal_journal_entry entry = { .type = WAL_ENTRY_CREATE };
-	uint64_t reserved = WAL_STATE_RESERVE;
 	uint8_t sector[WAL_SECTOR];
 	struct wal_span payload[2] = { { sector, sizeof(sector) }, { stream->name, strlen(stream->name) } };
 	char path[WAL_PATH_MAX];
 	int r;
 
-	r = wal_store_next_id(store, &stream->id);
-	if (r < 0)
-		return r;
-	r = wal_journal_reserve(&store->journal, reserved, false);
-	if (r < 0)
-		return r;
 	wal_stream_path(stream, 1, WAL_SUFFIX_SEGMENT, path, sizeof(path));
 	(void)store->io->unlinkat(store->io, store->dirfd, path, false); /* what an unfinished creation left */
 	pthread_mutex_lock(&stream->lock);
@@ -204,7 +215,7 @@ static int give_birth(struct wal_stream *stream, uint64_t *ret_lsn)
 		entry.stream_id = stream->id;
 		wal_stream_apply_settings_locked(stream);
 		*ret_lsn = wal_journal_put(&store->journal, &entry, payload, 2, &stream->bound, stream->name, NULL,
-					   &reserved);
+					   reserved);
 		atomic_store(&store->entries_dirty, true);
 		wal_stream_mark_dirty_locked(stream, !stream->durable);
 	} else if (stream->live) {
@@ -212,10 +223,17 @@ static int give_birth(struct wal_stream *stream, uint64_t *ret_lsn)
 		stream->live = NULL;
 	}
 	pthread_mutex_unlock(&stream->lock);
-	wal_journal_unreserve(&store->journal, reserved);
 	if (r == 0)
 		wal_stream_join_ring(stream);
 	return r;
+}
+
+static void note_foreign(struct wal_stream *stream)
+{
+	char file[WAL_SEGMENT_NAME_LEN];
+
+	wal_segment_name(stream->slot.id.first, WAL_SUFFIX_SEGMENT, file);
+	wal_store_note(stream->store, stream->name, file, 0, 0, 0, -EBADMSG, "it belongs to another stream");
 }
 
 int wal_stream_open(struct wal_store *store, struct wal_span key, struct wal_stream **ret_stream)
@@ -223,7 +241,7 @@ int wal_stream_open(struct wal_store *store, struct wal_span key, struct wal_str
 	struct wal_stream *stream, *found = NULL;
 	char name[WAL_NAME_MAX + 1];
 	uint64_t gen;
-	int r;
+	int r, added;
 
 	r = wal_key_to_name(key, name);
 	if (r < 0)
@@ -240,17 +258,24 @@ int wal_stream_open(struct wal_store *store, struct wal_span key, struct wal_str
 		stream = stream_new(store, key, name);
 		if (!stream)
 			return -ENOMEM;
+		pthread_mutex_lock(&store->birth_lock);
 		r = wal_stream_load_state(stream);
+		added = r < 0 ? r : table_add(stream, gen, &found);
+		pthread_mutex_unlock(&store->birth_lock);
 		if (r < 0) { /* an unfinished creation is no stream; creating it again finishes it */
 			if (r != -ENOENT && r != -ENODATA)
 				wal_store_note(store, name, "", 0, 0, 0, r, "its state cannot be read");
 			stream_free(stream);
 			return r == -ENODATA ? -ENOENT : r;
 		}
-		found = table_add(store, stream, gen);
-		if (found != stream)
+		r = added;
+		if (r == -EBADMSG)
+			note_foreign(stream);
+		if (r != 0)
 			stream_free(stream);
-		if (found)
+		if (r < 0 && r != -EAGAIN)
+			return r;
+		if (r >= 0)
 			break;
 	}
 	*ret_stream = found;
@@ -262,10 +287,13 @@ static int make_directory(struct wal_stream *stream)
 {
 	struct wal_store *store = stream->store;
 	int r = store->io->mkdirat(store->io, store->dirfd, stream->name, 0700);
+	uint64_t id;
 
 	if (r != -EEXIST)
 		return r;
+	id = stream->id;
 	r = wal_stream_load_state(stream);
+	stream->id = id;
 	return r == -ENODATA ? 0 : -EEXIST;
 }
 
@@ -274,7 +302,7 @@ int wal_stream_create(struct wal_store *store, struct wal_span key, const struct
 {
 	struct wal_stream *stream, *found = NULL;
 	char name[WAL_NAME_MAX + 1];
-	uint64_t lsn = 0, gen;
+	uint64_t lsn = 0, gen, reserved = WAL_STATE_RESERVE;
 	int r;
 
 	r = wal_key_to_name(key, name);
@@ -286,7 +314,15 @@ int wal_stream_create(struct wal_store *store, struct wal_span key, const struct
 	stream = stream_new(store, key, name);
 	if (!stream)
 		return -ENOMEM;
+	r = wal_store_next_id(store, &stream->id);
+	if (r == 0)
+		r = wal_journal_reserve(&store->journal, reserved, false);
+	if (r < 0) {
+		stream_free(stream);
+		return r;
+	}
 	pthread_mutex_lock(&store->names_lock);
+	pthread_mutex_lock(&store->birth_lock);
 	pthread_mutex_lock(&store->lock);
 	HASH_FIND(hh, store->streams, key.base, key.len, found);
 	gen = store->names_gen;
@@ -298,15 +334,17 @@ int wal_stream_create(struct wal_store *store, struct wal_span key, const struct
 		stream->slot.attr.mode &= 07777;
 		if (settings)
 			stream->slot.settings = *settings;
-		r = give_birth(stream, &lsn);
+		r = give_birth(stream, &reserved, &lsn);
 		if (r < 0)
 			(void)wal_io_remove_dir(store->io, store->dirfd, name); /* unfinished is no stream anyway */
 	}
 	if (r == 0) {
-		found = table_add(store, stream, gen);
-		assert(found == stream); /* names_lock: nobody else makes it, and no lookup finds a half-made one */
+		r = table_add(stream, gen, &found);
+		assert(r == 0); /* nobody else can have made, found or renamed one under this name */
 	}
+	pthread_mutex_unlock(&store->birth_lock);
 	pthread_mutex_unlock(&store->names_lock);
+	wal_journal_unreserve(&store->journal, reserved);
 	if (r < 0) {
 		stream_free(stream);
 		return r;

@@ -276,6 +276,7 @@ static void init_locks(struct wal_store *store)
 	pthread_condattr_t attr;
 
 	pthread_mutex_init(&store->names_lock, NULL);
+	pthread_mutex_init(&store->birth_lock, NULL);
 	pthread_mutex_init(&store->flush_lock, NULL);
 	pthread_mutex_init(&store->lock, NULL);
 	pthread_mutex_init(&store->live_lock, NULL);
@@ -305,6 +306,7 @@ static void store_free(struct wal_store *store)
 	pthread_mutex_destroy(&store->live_lock);
 	pthread_mutex_destroy(&store->lock);
 	pthread_mutex_destroy(&store->flush_lock);
+	pthread_mutex_destroy(&store->birth_lock);
 	pthread_mutex_destroy(&store->names_lock);
 	free(store);
 }

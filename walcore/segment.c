@@ -261,8 +261,8 @@ ssize_t wal_place_read(const struct wal_finder *finder, const struct wal_place *
 			done += (size_t)r;
 	}
 	free(own);
-	/* Bytes before a damaged chunk are good; the next read begins with the damage. */
-	return r < 0 && done == 0 ? r : (ssize_t)done;
+	/* All or an error: a short count would be taken for the end of the record. */
+	return r < 0 ? r : (ssize_t)done;
 }
 
 ssize_t wal_place_read_header(const struct wal_finder *finder, const struct wal_place *place, uint64_t off, void *buf,

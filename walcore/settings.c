@@ -51,7 +51,7 @@ static const struct setting {
 	{ "retention.age", offsetof(struct wal_settings, retention_age_ns), time_units, INT64_MAX, true },
 	{ "retention.bytes", offsetof(struct wal_settings, retention_bytes), size_units, INT64_MAX, true },
 	{ "retention.records", offsetof(struct wal_settings, retention_records), count_units, INT64_MAX, true },
-	{ "max_record", offsetof(struct wal_settings, max_record), size_units, WAL_CONTENT_MAX, false },
+	{ "max_record", offsetof(struct wal_settings, max_record), size_units, WAL_CONTENT_MAX, true },
 };
 
 /* A decimal number with an optional unit. */

@@ -21,16 +21,26 @@ int wal_stream_change_slot(struct wal_stream *stream, const struct wal_attr *att
 	uint8_t sector[WAL_SECTOR];
 	struct wal_span payload = { sector, sizeof(sector) };
 	struct wal_slot old;
+	int r, tries = 0;
 	bool durable;
-	int r;
 
 	if (store->rdonly)
 		return -EROFS;
 	r = wal_journal_reserve(&store->journal, reserved, false);
 	if (r < 0)
 		return r;
+again:
 	r = wal_stream_lock_live(stream, 0);
 	if (r < 0) {
+		wal_journal_unreserve(&store->journal, reserved);
+		return r;
+	}
+	if (settings && settings->durability != WAL_DURABILITY_RELAXED && stream->marked_relaxed && tries++ < 64) {
+		/* What is relaxed must be on disk before the first journaled record behind it. */
+		pthread_mutex_unlock(&stream->lock);
+		r = wal_stream_sync(stream);
+		if (r == 0)
+			goto again;
 		wal_journal_unreserve(&store->journal, reserved);
 		return r;
 	}
@@ -102,9 +112,6 @@ int wal_stream_set_settings(struct wal_stream *stream, const struct wal_settings
 	if (stream->store->rdonly)
 		return -EROFS;
 	r = wal_store_note_retention(stream->store, settings->retention_age_ns);
-	/* Twice: what is relaxed becomes durable before the setting says so, and what came in between right after. */
-	if (r == 0 && settings->durability != WAL_DURABILITY_RELAXED)
-		r = wal_stream_sync(stream);
 	if (r == 0)
 		r = wal_stream_change_slot(stream, NULL, settings);
 	if (r == 0 && settings->durability != WAL_DURABILITY_RELAXED)

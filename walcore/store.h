@@ -31,10 +31,12 @@ struct wal_store {
 	struct wal_journal journal;
 
 	pthread_mutex_t names_lock; /* create, rename, delete: one at a time */
+	pthread_mutex_t birth_lock; /* after names_lock: a stream is made, or found on disk; never held across a sync */
 	pthread_mutex_t flush_lock; /* one flush or checkpoint at a time */
 
 	pthread_mutex_t lock;
 	struct wal_stream *streams; /* by key; guarded by lock */
+	struct wal_stream *by_id;   /* the same; guarded by lock */
 	uint64_t n_streams;         /* guarded by lock */
 	uint64_t names_gen;         /* renames and deletions so far; guarded by lock */
 

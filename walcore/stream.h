@@ -28,7 +28,8 @@ struct wal_stream {
 	struct wal_store *store;
 	atomic_uint refs;
 	/* guarded by the store's lock */
-	UT_hash_handle hh;
+	UT_hash_handle hh, hh_id;
+	bool in_table; /* by id */
 	char key[WAL_KEY_MAX + 1];
 	size_t key_len;
 	/* guarded by the store's live_lock */
@@ -48,8 +49,9 @@ struct wal_stream {
 	atomic_uint pins; /* open records, iterators, drafts */
 	atomic_bool used; /* for the clock */
 	uint64_t reserved;
-	bool durable; /* effective */
-	bool deleted, flushing;
+	bool durable;        /* effective */
+	atomic_bool deleted; /* set with the lock held */
+	bool flushing;
 	bool slot_dirty;
 	bool marked_relaxed; /* told the dirty list that it is relaxed */
 	int stopped;         /* 0, or why */

@@ -158,7 +158,33 @@ static int newest_slot(struct look *look)
 	return r;
 }
 
-static int verify_name(struct wal_store *store, const char *name, struct wal_verify *verify)
+struct seen { /* a stream that was looked at */
+	UT_hash_handle hh;
+	uint64_t id;
+};
+
+/* An id is given once: the second stream with it has files that were copied from the other. */
+static int see_id(struct look *look, struct seen **seen)
+{
+	uint64_t id = look->slot.id.stream_id;
+	struct seen *item;
+
+	if (id == 0)
+		return 0;
+	HASH_FIND(hh, *seen, &id, sizeof(id), item);
+	if (item) {
+		found(look, "", 0, 0, 0, -EBADMSG, "its segments belong to another stream");
+		return 0;
+	}
+	item = calloc(1, sizeof(*item));
+	if (!item)
+		return -ENOMEM;
+	item->id = id;
+	HASH_ADD(hh, *seen, id, sizeof(id), item);
+	return 0;
+}
+
+static int verify_name(struct wal_store *store, const char *name, struct wal_verify *verify, struct seen **seen)
 {
 	struct look look = { .store = store, .verify = verify, .name = name };
 	int r;
@@ -179,6 +205,8 @@ static int verify_name(struct wal_store *store, const char *name, struct wal_ver
 	if (r == 0 && look.n > 0 && look.firsts[0] > look.slot.first_seq)
 		found(&look, "", 0, look.slot.first_seq, look.firsts[0] - look.slot.first_seq, -EBADMSG,
 		      "records missing: their segment file is gone");
+	if (r == 0 && seen)
+		r = see_id(&look, seen);
 	for (size_t i = 0; i < look.n && r == 0; i++) {
 		if (i + 1 < look.n && look.firsts[i + 1] <= look.slot.first_seq)
 			continue; /* trimmed, and not unlinked yet */
@@ -201,11 +229,12 @@ int wal_stream_verify(struct wal_stream *stream, struct wal_verify *verify)
 	pthread_mutex_lock(&stream->lock);
 	memcpy(name, stream->name, sizeof(name));
 	pthread_mutex_unlock(&stream->lock);
-	return verify_name(stream->store, name, verify);
+	return verify_name(stream->store, name, verify, NULL);
 }
 
 int wal_store_verify(struct wal_store *store, struct wal_verify *verify)
 {
+	struct seen *seen = NULL, *item, *tmp;
 	struct wal_keys *keys;
 	struct wal_span key;
 	uint64_t cookie;
@@ -219,10 +248,14 @@ int wal_store_verify(struct wal_store *store, struct wal_verify *verify)
 		char name[WAL_NAME_MAX + 1];
 
 		(void)wal_key_to_name(key, name); /* it came from a name */
-		r = verify_name(store, name, verify);
+		r = verify_name(store, name, verify, &seen);
 		if (r < 0)
 			break;
 	}
 	wal_keys_close(keys);
+	HASH_ITER(hh, seen, item, tmp) {
+		HASH_DEL(seen, item);
+		free(item);
+	}
 	return r;
 }

@@ -166,7 +166,7 @@ struct wal_settings {
 	uint64_t retention_age_ns;  /* a record may go when it is older than this */
 	uint64_t retention_bytes;   /* ... when newer ones make up this many bytes (header and content) */
 	uint64_t retention_records; /* ... when there are this many newer ones */
-	uint64_t max_record;        /* content bytes, 1..WAL_CONTENT_MAX */
+	uint64_t max_record;        /* content bytes, 1..WAL_CONTENT_MAX; WAL_FOREVER is that too */
 };
 
 /* Applies one text of whole `key=value` lines to `settings`: durable=yes|no|default, retention.age=7d
