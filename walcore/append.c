@@ -300,10 +300,11 @@ int wal_append_finish(struct wal_stream *stream, struct wal_append *req, bool du
 void wal_append_complete(struct wal_append *req, int result)
 {
 	struct wal_stream *stream = req->stream;
-	struct wal_live *live = stream->live; /* pending: it stays live */
+	struct wal_live *live;
 	struct wal_wait *waits = NULL;
 
 	pthread_mutex_lock(&stream->lock);
+	live = stream->live; /* pending: it stayed live */
 	assert(live->pending > 0);
 	live->pending--;
 	if (result == 0) {

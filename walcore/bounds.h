@@ -41,7 +41,7 @@
 /* Scans read a segment through a window of this size; it holds any header with its frame. */
 #define WAL_WINDOW_BYTES (256 * 1024)
 
-#define WAL_OPEN_FILES_DEFAULT_MAX 1024
+#define WAL_OPEN_FILES_DEFAULT_MAX 4096
 #define WAL_OPEN_FILES_MIN 16
 /* Past this many unsynced files one syncfs is cheaper than a sync of each. */
 #define WAL_SYNCFS_MIN 32

@@ -86,7 +86,7 @@ struct wal_err {
 /* Options; all zero means all defaults. */
 struct wal_opts {
 	uint32_t flags;               /* WAL_OPEN_... */
-	uint32_t open_files_max;      /* segment files kept open; 0: half of RLIMIT_NOFILE, at most 1024, at least 16 */
+	uint32_t open_files_max;      /* segment files kept open; 0: half of RLIMIT_NOFILE, at most 4096, at least 16 */
 	uint64_t interval_ns;         /* a relaxed record is synced at most this long after its commit; 0: 1 s */
 	uint64_t max_record;          /* content bytes, for streams without a setting; 0: the store's, else 1 GiB */
 	uint64_t segment_bytes;       /* a segment is closed when it would grow past this; 0: 64 MiB */
