@@ -283,8 +283,7 @@ int wal_append_finish(struct wal_stream *stream, struct wal_append *req, bool du
 {
 	struct wal_wait *waits;
 
-	req->stream = stream;
-	if (durable) {
+	if (durable) { /* the request may be completed from now on */
 		pthread_mutex_unlock(&stream->lock);
 		return 0;
 	}

@@ -182,10 +182,10 @@ int wal_stream_flush(struct wal_stream *stream)
 	return flush_end(&flush);
 }
 
-/* Takes the dirty streams off the list: all, or the relaxed ones. */
-static struct wal_stream *take_dirty(struct wal_store *store, bool all, uint32_t *ret_n)
+/* Takes dirty streams off the list, up to a batch: any, or the relaxed ones. From then on they can be put on it again. */
+static uint32_t take_dirty(struct wal_store *store, bool all, struct wal_stream *batch[FLUSH_BATCH])
 {
-	struct wal_stream *taken = NULL, **p;
+	struct wal_stream **p;
 	uint32_t n = 0;
 
 	pthread_mutex_lock(&store->dirty_lock);
@@ -197,31 +197,25 @@ static struct wal_stream *take_dirty(struct wal_store *store, bool all, uint32_t
 			continue;
 		}
 		*p = stream->dirty_next;
-		stream->dirty_next = taken;
 		stream->on_dirty = stream->relaxed_dirty = false;
-		taken = stream;
-		n++;
+		batch[n++] = stream;
 	}
 	store->n_dirty -= n;
 	pthread_mutex_unlock(&store->dirty_lock);
-	*ret_n = n;
-	return taken;
+	return n;
 }
 
-static int flush_batch(struct wal_store *store, struct wal_stream *list, struct flush *flushes)
+static int flush_batch(struct wal_store *store, struct wal_stream *const *batch, uint32_t taken, struct flush *flushes)
 {
 	bool together;
 	uint32_t n = 0;
 	int r = 0, one;
 
-	while (list) {
-		struct wal_stream *stream = list;
-
-		list = stream->dirty_next;
-		if (flush_begin(&flushes[n], stream))
+	for (uint32_t i = 0; i < taken; i++) {
+		if (flush_begin(&flushes[n], batch[i]))
 			n++;
 		else
-			wal_stream_unref(stream);
+			wal_stream_unref(batch[i]);
 	}
 	/* One syncfs for many. Where it fails, each file is asked, which tells whose error it was. */
 	together = n >= WAL_SYNCFS_MIN && store->io->syncfs(store->io, store->dirfd) == 0;
@@ -247,7 +241,7 @@ static void set_checkpoint(struct wal_super *super, void *arg)
 int wal_store_flush(struct wal_store *store, bool all)
 {
 	struct flush *flushes = malloc(FLUSH_BATCH * sizeof(*flushes));
-	struct wal_stream *list;
+	struct wal_stream *batch[FLUSH_BATCH];
 	uint64_t lsn = 0;
 	uint32_t n;
 	int r, one;
@@ -258,8 +252,8 @@ int wal_store_flush(struct wal_store *store, bool all)
 	if (all)
 		lsn = wal_journal_begin_checkpoint(&store->journal);
 	r = sync_entries(store);
-	while ((list = take_dirty(store, all, &n)) != NULL) {
-		one = flush_batch(store, list, flushes);
+	while ((n = take_dirty(store, all, batch)) > 0) {
+		one = flush_batch(store, batch, n, flushes);
 		r = r < 0 ? r : one;
 	}
 	if (all && r == 0 && !wal_journal_failed(&store->journal)) {
