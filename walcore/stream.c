@@ -415,6 +415,10 @@ static bool can_give_up(struct wal_stream *stream)
 	pthread_mutex_unlock(&stream->store->dirty_lock);
 	if (dirty || stream->slot_dirty || stream->flushing || stream->n_removed > 0 || atomic_load(&stream->pins) > 0)
 		return false;
+	/* A dirty segment may be off the list already, with the flush that took it about to begin. */
+	for (size_t i = 0; stream->live && i < stream->live->n; i++)
+		if (stream->live->segs[i]->dirty || stream->live->segs[i]->entry_dirty)
+			return false;
 	return stream->live && stream->live->pending == 0;
 }
 
