@@ -13,6 +13,7 @@
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -31,12 +32,13 @@ static void detach_as_user(const char *mountpoint)
 		;
 }
 
-/* Several dead mounts may lie over each other. */
+/* Several dead mounts may lie over each other. A stat may be answered from the kernel's cache for a second after the
+ * daemon's death; a statfs is not. */
 static int clear_dead(const char *mountpoint)
 {
-	struct stat st;
+	struct statvfs st;
 	for (int i = 0; i < 8; i++) {
-		if (stat(mountpoint, &st) == 0 || (errno != ENOTCONN && errno != ECONNABORTED))
+		if (statvfs(mountpoint, &st) == 0 || (errno != ENOTCONN && errno != ECONNABORTED))
 			return 0;
 		if (umount2(mountpoint, MNT_DETACH) < 0)
 			detach_as_user(mountpoint);
