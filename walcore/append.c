@@ -18,8 +18,6 @@
 #include "settings.h"
 #include "stream.h"
 
-enum { PRIV_BLOCKING, PRIV_SEM, PRIV_RESULT, PRIV_LSN, PRIV_BYTES };
-
 /* The bytes of a request as they go to disk: spans over frames made here and the caller's memory. */
 struct image {
 	struct wal_span *spans;
@@ -248,9 +246,9 @@ static int append_locked(struct wal_stream *stream, struct wal_append *req, stru
 							   .segment = seg->id.first,
 							   .off = seg->size };
 
-			req->priv[PRIV_LSN] = wal_journal_put(&stream->store->journal, &entry, image->spans,
-							      image->n_spans, &stream->bound, stream->name, req,
-							      reserved);
+			req->priv[WAL_PRIV_LSN] = wal_journal_put(&stream->store->journal, &entry, image->spans,
+								  image->n_spans, &stream->bound, stream->name, req,
+								  reserved);
 			live->pending++;
 		}
 		note_index(seg, req);
@@ -270,7 +268,7 @@ static int append_locked(struct wal_stream *stream, struct wal_append *req, stru
 static void count(struct wal_store *store, const struct wal_append *req)
 {
 	atomic_fetch_add_explicit(&store->appends, req->draft ? 1 : req->n, memory_order_relaxed);
-	atomic_fetch_add_explicit(&store->append_bytes, req->priv[PRIV_BYTES], memory_order_relaxed);
+	atomic_fetch_add_explicit(&store->append_bytes, req->priv[WAL_PRIV_BYTES], memory_order_relaxed);
 }
 
 static void give_back_reserve(struct wal_stream *stream, const struct wal_append *req)
@@ -318,9 +316,9 @@ void wal_append_complete(struct wal_append *req, int result)
 		give_back_reserve(stream, req);
 	}
 	wal_stream_tell_waits(waits, 0);
-	if (req->priv[PRIV_BLOCKING]) {
-		req->priv[PRIV_RESULT] = (uint64_t)(int64_t)result;
-		sem_post((sem_t *)(uintptr_t)req->priv[PRIV_SEM]);
+	if (req->priv[WAL_PRIV_BLOCKING]) {
+		req->priv[WAL_PRIV_RESULT] = (uint64_t)(int64_t)result;
+		sem_post((sem_t *)(uintptr_t)req->priv[WAL_PRIV_SEM]);
 	} else {
 		req->done(req, result);
 	}
@@ -340,7 +338,7 @@ static int submit(struct wal_stream *stream, struct wal_append *req)
 	r = check_sizes(stream, req, &len, &payload);
 	if (r < 0)
 		return r;
-	req->priv[PRIV_BYTES] = payload;
+	req->priv[WAL_PRIV_BYTES] = payload;
 	r = image_init(&image, req);
 	if (r < 0)
 		return r;
@@ -397,7 +395,7 @@ int wal_append_submit(struct wal_stream *stream, struct wal_append *req)
 	int r;
 
 	assert(req->done);
-	req->priv[PRIV_BLOCKING] = 0;
+	req->priv[WAL_PRIV_BLOCKING] = 0;
 	r = submit_any(stream, req);
 	if (r == 0)
 		(void)wal_journal_kick(&stream->store->journal); /* no thread: the next waiter leads */
@@ -410,14 +408,15 @@ int wal_append(struct wal_stream *stream, struct wal_append *req)
 	int r;
 
 	(void)sem_init(&sem, 0, 0); /* cannot fail for 0 */
-	req->priv[PRIV_BLOCKING] = 1;
-	req->priv[PRIV_SEM] = (uint64_t)(uintptr_t)&sem;
+	req->priv[WAL_PRIV_BLOCKING] = 1;
+	req->priv[WAL_PRIV_SEM] = (uint64_t)(uintptr_t)&sem;
 	r = submit_any(stream, req);
 	if (r == 0) {
-		(void)wal_journal_wait(&stream->store->journal, req->priv[PRIV_LSN]); /* the result is the request's */
+		(void)wal_journal_wait(&stream->store->journal,
+				       req->priv[WAL_PRIV_LSN]); /* the result is the request's */
 		while (sem_wait(&sem) < 0)
 			;
-		r = (int)(int64_t)req->priv[PRIV_RESULT];
+		r = (int)(int64_t)req->priv[WAL_PRIV_RESULT];
 	}
 	sem_destroy(&sem);
 	return r < 0 ? r : 0;

@@ -237,7 +237,8 @@ static void journal_commit(struct wal_stream *stream, struct wal_draft *draft, s
 
 	wal_slot_encode(sector, &stream->slot);
 	(void)wal_journal_put(journal, &segment, &slot, 1, &stream->bound, stream->name, NULL, reserved);
-	req->priv[3] = wal_journal_put(journal, &large, &bytes, 1, &stream->bound, stream->name, req, reserved);
+	req->priv[WAL_PRIV_LSN] = wal_journal_put(journal, &large, &bytes, 1, &stream->bound, stream->name, req,
+						  reserved);
 	stream->live->pending++;
 }
 
@@ -284,6 +285,7 @@ static int commit_locked(struct wal_stream *stream, struct wal_append *req, stru
 	atomic_fetch_add(&stream->store->open_files, 1);
 	seg->size = WAL_HEAD_BYTES + wal_record_len(frame->header_len, frame->content_len);
 	seg->loaded = seg->indexed = seg->dirty = seg->entry_dirty = true;
+	seg->unjournaled = !journaled;
 	(void)wal_index_note(&seg->index, req->seq, WAL_HEAD_BYTES); /* a missing point costs time, no more */
 	if (replace) {
 		live->segs[live->n - 1] = seg;
@@ -331,7 +333,7 @@ int wal_draft_commit(struct wal_stream *stream, struct wal_append *req)
 			pthread_cond_wait(&stream->cond, &stream->lock);
 		journaled = wal_append_journaled_locked(stream);
 		req->stream = stream;
-		req->priv[4] = frame.header_len + frame.content_len;
+		req->priv[WAL_PRIV_BYTES] = frame.header_len + frame.content_len;
 		r = stream->deleted || !stream->live ? -EAGAIN : wal_append_allowed_locked(stream, req);
 		if (r == 0 && journaled && reserved == 0)
 			r = -EROFS;
@@ -343,9 +345,13 @@ int wal_draft_commit(struct wal_stream *stream, struct wal_append *req)
 			r = wal_append_finish(stream, req, journaled);
 	} while (r == -EAGAIN);
 	wal_journal_unreserve(&store->journal, reserved);
-	if (r >= 0)
-		draft_free(draft);
 	return r;
+}
+
+void wal_draft_consume(struct wal_draft *draft)
+{
+	assert(draft->fd < 0); /* its file is a segment now */
+	draft_free(draft);
 }
 
 int wal_draft_append(struct wal_stream *stream, struct wal_append *req)
@@ -354,11 +360,14 @@ int wal_draft_append(struct wal_stream *stream, struct wal_append *req)
 	int r;
 
 	r = wal_draft_open(stream, entry->header, &req->draft);
+	if (r < 0)
+		return r;
+	req->priv[WAL_PRIV_OWN_DRAFT] = 1;
 	if (r == 0)
 		r = wal_draft_write(req->draft, entry->content.base, entry->content.len);
 	if (r == 0)
 		r = wal_draft_commit(stream, req);
-	if (r < 0) {
+	if (r < 0) { /* not handed over: else the completion deals with it */
 		wal_draft_abort(req->draft);
 		req->draft = NULL;
 	}

@@ -106,6 +106,8 @@ static int load_slot(struct wal_stream *stream)
 {
 	struct wal_live *live = stream->live;
 	struct wal_slot slot;
+	struct stat st;
+	uint64_t size;
 	int r;
 
 	for (;;) {
@@ -114,7 +116,10 @@ static int load_slot(struct wal_stream *stream)
 		r = wal_stream_pin_locked(stream, last);
 		if (r < 0)
 			return r;
-		r = wal_segment_read_head(stream->store->io, last->fd, &slot);
+		r = stream->store->io->fstat(stream->store->io, last->fd, &st);
+		size = r < 0 ? 0 : (uint64_t)st.st_size;
+		if (r == 0)
+			r = wal_segment_read_head(stream->store->io, last->fd, &slot);
 		wal_stream_unpin(last);
 		if (r >= 0 && (slot.id.first != last->id.first || slot.id.stream_id != stream->id))
 			r = -EBADMSG;
@@ -122,8 +127,9 @@ static int load_slot(struct wal_stream *stream)
 			break;
 		if ((r != -ENODATA && r != -EBADMSG) || live->n == 1)
 			return r == -ENODATA ? -EBADMSG : r;
-		if (r == -EBADMSG && stream->slot.id.first >= last->id.first)
-			return r; /* it had a valid slot when the handle was made: damage, not a torn creation */
+		/* Garbage is a torn creation only where nothing was written behind it; else it is damage, and stays. */
+		if (r == -EBADMSG && (size > WAL_HEAD_BYTES || stream->slot.id.first >= last->id.first))
+			return r;
 		r = remove_last(stream);
 		if (r < 0)
 			return r;

@@ -83,6 +83,8 @@ int wal_stream_remove_segment_locked(struct wal_stream *stream, struct wal_segme
 int wal_live_add(struct wal_live *live, struct wal_segment *seg);
 void wal_stream_path(const struct wal_stream *stream, uint64_t first, const char *suffix, char *path, size_t size);
 #define WAL_PATH_MAX (WAL_NAME_MAX + WAL_SEGMENT_NAME_LEN + 2)
+/* Puts the last segment's beginning into the journal, where it is not there and not on disk. */
+void wal_stream_journal_segment_locked(struct wal_stream *stream, uint64_t *reserved);
 /* Makes the segment of the next number the last one. */
 int wal_stream_rotate_locked(struct wal_stream *stream, uint64_t *reserved);
 /* Writes the slot to the last segment (page cache). */
@@ -126,7 +128,12 @@ bool wal_append_journaled_locked(const struct wal_stream *stream);
 /* Space of the entries that can go before an append's own. */
 #define WAL_JOURNAL_EXTRA (4 * (WAL_ENTRY_BYTES + WAL_SECTOR + WAL_NAME_MAX + WAL_ENTRY_ALIGN))
 
+/* What the library keeps in a request's priv. */
+enum { WAL_PRIV_BLOCKING, WAL_PRIV_SEM, WAL_PRIV_RESULT, WAL_PRIV_LSN, WAL_PRIV_BYTES, WAL_PRIV_OWN_DRAFT };
+
 /* draft.c */
+/* The draft has become a record. */
+void wal_draft_consume(struct wal_draft *draft);
 int wal_draft_commit(struct wal_stream *stream, struct wal_append *req);
 /* A record too large for the journal, through a draft of our own. */
 int wal_draft_append(struct wal_stream *stream, struct wal_append *req);
