@@ -193,6 +193,8 @@ static int prepare_segment(struct wal_stream *stream, uint64_t len, int64_t now,
 		if (r < 0 && r != -ENOSPC && r != -EDQUOT)
 			return r;
 	}
+	if (reserved)
+		wal_stream_journal_segment_locked(stream, reserved);
 	return wal_stream_pin_locked(stream, wal_stream_last(stream));
 }
 
@@ -277,6 +279,15 @@ static void give_back_reserve(struct wal_stream *stream, const struct wal_append
 		wal_release(stream, req->reserved_bytes);
 }
 
+/* A draft that became a record is gone; the caller's, if it did not, stays the caller's. */
+static void consume_draft(struct wal_append *req, bool success)
+{
+	if (!req->draft || !(success || req->priv[WAL_PRIV_OWN_DRAFT]))
+		return;
+	wal_draft_consume(req->draft);
+	req->draft = NULL;
+}
+
 int wal_append_finish(struct wal_stream *stream, struct wal_append *req, bool durable)
 {
 	struct wal_wait *waits;
@@ -315,6 +326,7 @@ void wal_append_complete(struct wal_append *req, int result)
 		count(stream->store, req);
 		give_back_reserve(stream, req);
 	}
+	consume_draft(req, result == 0);
 	wal_stream_tell_waits(waits, 0);
 	if (req->priv[WAL_PRIV_BLOCKING]) {
 		req->priv[WAL_PRIV_RESULT] = (uint64_t)(int64_t)result;
@@ -378,15 +390,15 @@ out:
 
 static int submit_any(struct wal_stream *stream, struct wal_append *req)
 {
-	uint64_t seq;
 	int r;
 
+	req->priv[WAL_PRIV_OWN_DRAFT] = 0;
 	r = req->draft ? wal_draft_commit(stream, req) : submit(stream, req);
-	if (r != 1 || !(req->flags & WAL_APPEND_DURABLE))
+	if (r != 1)
 		return r;
-	seq = req->seq;
-	r = wal_stream_sync(stream); /* relaxed: this one and all before it, by one sync of the segment */
-	assert(req->seq == seq);
+	if (req->flags & WAL_APPEND_DURABLE)
+		r = wal_stream_sync(stream); /* relaxed: this one and all before it, by one sync of the segment */
+	consume_draft(req, r >= 0);
 	return r < 0 ? r : 1;
 }
 

@@ -138,7 +138,10 @@ static int flush_end(struct flush *flush)
 	} else if (flush->result == 0 && flush->n > 0) {
 		stream->slot.mark_next = wal_max_u64(stream->slot.mark_next, flush->mark_next);
 	}
+	for (size_t i = 0; i < flush->n && flush->result == 0; i++)
+		flush->segs[i]->unjournaled = false;
 	if (flush->result < 0) {
+		atomic_store(&store->unsynced, true);
 		for (size_t i = 0; i < flush->n; i++)
 			flush->segs[i]->dirty = true;
 		for (size_t i = 0; i < flush->n_removed; i++)
@@ -256,6 +259,8 @@ int wal_store_flush(struct wal_store *store, bool all)
 		one = flush_batch(store, batch, n, flushes);
 		r = r < 0 ? r : one;
 	}
+	if (all && r == 0 && atomic_load(&store->unsynced))
+		r = -EIO;
 	if (all && r == 0 && !wal_journal_failed(&store->journal)) {
 		r = wal_store_write_state(store, set_checkpoint, &lsn);
 		if (r == 0) {

@@ -211,6 +211,7 @@ static int give_birth(struct wal_stream *stream, uint64_t *reserved, uint64_t *r
 	}
 	if (r == 0) {
 		wal_slot_encode(sector, &stream->slot);
+		wal_stream_last(stream)->unjournaled = false; /* its CREATE entry is as good */
 		stream->file_time = stream->live->last_time;
 		entry.stream_id = stream->id;
 		wal_stream_apply_settings_locked(stream);

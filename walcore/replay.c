@@ -297,6 +297,24 @@ static int apply_slot(struct replay *replay, struct target *target, const struct
 	return wal_segment_write_slot(store->io, fd, &slot);
 }
 
+/* A segment that is not there was trimmed, or is lost. */
+static int check_trimmed(struct replay *replay, struct target *target, const struct wal_journal_entry *entry)
+{
+	struct wal_stream *stream;
+	char file[WAL_SEGMENT_NAME_LEN];
+	int r;
+
+	stream = look_at(replay, target->dir, &r);
+	if (!stream)
+		return r;
+	wal_segment_name(entry->segment, WAL_SUFFIX_SEGMENT, file);
+	if (r < 0 || stream->slot.first_seq <= entry->seq)
+		wal_store_note(replay->store, target->dir, file, 0, entry->seq, entry->n, -EBADMSG,
+			       "the journal has records for a segment file that is gone");
+	free(stream);
+	return 0;
+}
+
 static int apply_records(struct replay *replay, struct target *target, const struct wal_journal_entry *entry,
 			 const uint8_t *payload)
 {
@@ -306,7 +324,7 @@ static int apply_records(struct replay *replay, struct target *target, const str
 	int r;
 
 	if (fd < 0)
-		return fd == -ENOENT ? 0 : fd; /* trimmed since */
+		return fd == -ENOENT ? check_trimmed(replay, target, entry) : fd;
 	if (entry->off < WAL_HEAD_BYTES || entry->off > INT64_MAX - len)
 		return -EBADMSG;
 	r = wal_io_write(replay->store->io, fd, payload, len, entry->off);

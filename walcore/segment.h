@@ -30,6 +30,7 @@ struct wal_segment {
 	bool loaded;      /* id, size and seed are known */
 	bool indexed;     /* index is complete */
 	bool dirty;       /* has bytes that no sync covered */
+	bool unjournaled; /* neither synced nor in the journal: what is journaled behind it needs its beginning there */
 	bool entry_dirty; /* its directory entry was not synced */
 	bool removed;     /* unlinked, or its stream deleted: the descriptor cannot be opened again */
 };

@@ -59,6 +59,7 @@ struct wal_store {
 	pthread_t keeper;
 
 	struct wal_troubles troubles;
+	atomic_bool unsynced;      /* a segment could not be synced: the journal must keep what it has */
 	atomic_bool entries_dirty; /* names in the store's directory changed since its last sync */
 	atomic_int open_files;
 	atomic_uint_fast64_t appends, append_bytes, syncs, checkpoints, reserved;

@@ -276,6 +276,26 @@ static void seal(struct wal_stream *stream, struct wal_segment *seg)
 			     (struct wal_point){ stream->live->next, seg->size });
 }
 
+void wal_stream_journal_segment_locked(struct wal_stream *stream, uint64_t *reserved)
+{
+	struct wal_segment *last = wal_stream_last(stream);
+	struct wal_journal_entry entry = {
+		.type = WAL_ENTRY_SEGMENT, .stream_id = stream->id, .seq = last->id.first, .segment = last->id.first
+	};
+	struct wal_slot slot = stream->slot;
+	uint8_t sector[WAL_SECTOR];
+	struct wal_span payload = { sector, sizeof(sector) };
+
+	if (!last->unjournaled)
+		return;
+	slot.id = last->id;
+	wal_slot_encode(sector, &slot);
+	/* The record behind it is what is waited for. */
+	(void)wal_journal_put(&stream->store->journal, &entry, &payload, 1, &stream->bound, stream->name, NULL,
+			      reserved);
+	last->unjournaled = false;
+}
+
 int wal_stream_rotate_locked(struct wal_stream *stream, uint64_t *reserved)
 {
 	struct wal_live *live = stream->live;
@@ -308,17 +328,9 @@ int wal_stream_rotate_locked(struct wal_stream *stream, uint64_t *reserved)
 	if (live->n > 1)
 		seal(stream, live->segs[live->n - 2]);
 	stream->slot = slot;
-	if (reserved) {
-		struct wal_journal_entry entry = {
-			.type = WAL_ENTRY_SEGMENT, .stream_id = stream->id, .seq = live->next, .segment = live->next
-		};
-		uint8_t sector[WAL_SECTOR];
-		struct wal_span payload = { sector, sizeof(sector) };
-
-		wal_slot_encode(sector, &slot);
-		(void)wal_journal_put(&stream->store->journal, &entry, &payload, 1, &stream->bound, stream->name, NULL,
-				      reserved); /* the record behind it is what is waited for */
-	}
+	seg->unjournaled = true;
+	if (reserved)
+		wal_stream_journal_segment_locked(stream, reserved);
 	return 0;
 out:
 	wal_store_put_segment(stream->store, seg);
