@@ -119,9 +119,9 @@ static int load_head(struct wal_stream *stream, uint64_t first, struct stat *ret
 	fd = wal_io_open(store->io, store->dirfd, path, O_RDONLY, 0);
 	if (fd < 0)
 		return fd;
-	r = wal_segment_read_head(store->io, fd, &stream->slot);
-	if (r >= 0)
-		r = store->io->fstat(store->io, fd, ret_st);
+	r = store->io->fstat(store->io, fd, ret_st);
+	if (r == 0)
+		r = wal_segment_read_head(store->io, fd, &stream->slot);
 	(void)store->io->close(store->io, fd); /* only read from */
 	return r;
 }
@@ -143,6 +143,9 @@ int wal_stream_load_state(struct wal_stream *stream)
 		if (newest.first == 0)
 			return any || newest.others ? -EBADMSG : -ENODATA;
 		r = load_head(stream, newest.first, &st);
+		/* A first head that is torn, with nothing behind it: a creation that was never finished. */
+		if (r == -EBADMSG && newest.first == 1 && !any && st.st_size <= WAL_HEAD_BYTES)
+			r = -ENODATA;
 		any |= r == -EBADMSG || newest.first != 1;
 		newest.below = newest.first;
 	} while (r == -EBADMSG || (r == -ENODATA && newest.first != 1));
@@ -460,8 +463,9 @@ int wal_stream_rename(struct wal_stream *stream, struct wal_span new_key)
 	if (r < 0)
 		goto out;
 	r = take_name(stream, new_key, name);
-	if (r < 0) /* the journal must not say what did not happen */
-		(void)journal_name(stream, WAL_ENTRY_RENAME, stream->name, &reserved);
+	/* The journal must not say what did not happen. Where even that fails, the next opening decides by what it finds. */
+	if (r < 0 && journal_name(stream, WAL_ENTRY_RENAME, stream->name, &reserved) < 0)
+		wal_journal_stop(&store->journal, r);
 out:
 	pthread_mutex_unlock(&store->names_lock);
 	wal_journal_unreserve(&store->journal, reserved);
@@ -469,7 +473,7 @@ out:
 }
 
 /* The stream is no more: its name, its live part, its files. Open records keep their descriptors. */
-static void bury(struct wal_stream *stream)
+static int bury(struct wal_stream *stream)
 {
 	struct wal_store *store = stream->store;
 	char trash[64];
@@ -490,12 +494,16 @@ static void bury(struct wal_stream *stream)
 	pthread_mutex_unlock(&stream->lock);
 	(void)snprintf(trash, sizeof(trash), "%s/%llu", WAL_DIR_TRASH, (unsigned long long)stream->id);
 	r = store->io->renameat(store->io, store->dirfd, stream->name, trash, false);
-	if (r == 0)
+	if (r == 0) {
 		(void)wal_io_remove_dir(store->io, store->dirfd, trash); /* what stays is removed at the next open */
-	else
+	} else {
 		wal_store_note(store, stream->name, "", 0, 0, 0, r, "a deleted stream could not be moved to the trash");
+		/* The next opening finishes it, from the journal, which must keep its entry until then. */
+		wal_journal_stop(&store->journal, r);
+	}
 	atomic_store(&store->entries_dirty, true);
 	wal_stream_leave_ring(stream);
+	return r;
 }
 
 int wal_stream_delete(struct wal_stream *stream, uint32_t flags)
@@ -531,7 +539,7 @@ int wal_stream_delete(struct wal_stream *stream, uint32_t flags)
 		waits = wal_stream_take_waits_locked(stream, true);
 	pthread_mutex_unlock(&stream->lock);
 	if (r == 0)
-		bury(stream);
+		r = bury(stream);
 out:
 	pthread_mutex_unlock(&store->names_lock);
 	wal_journal_unreserve(&store->journal, reserved);
