@@ -21,7 +21,7 @@ static void canonical(void **state)
 		"%2F",
 		"%2Ehidden",
 		"%2E",
-		"%2E%2E",
+		"%2E.",
 		"100%25",
 		"a%0Ab",
 		"a%7Fb",
@@ -75,7 +75,7 @@ static void not_canonical(void **state)
 {
 	static const char *const names[] = { "a%41", "%2f",     "%",          "%4",   "a%",   "a%zz",
 					     "%00",  ".hidden", "a%2Eb",      "a\nb", "\x7f", "\x01x",
-					     "%20",  "%C5%BC",  "lost+found", "...",  "%2G" };
+					     "%20",  "%C5%BC",  "lost+found", "...",  "%2G",  "%2E%2E" };
 	struct mnt *m = *state;
 	struct stat st;
 	size_t n;

@@ -155,6 +155,60 @@ static void sendfile_splice_mmap(void **state)
 	}
 }
 
+/* Reads the record in pieces that grow; it must have these bytes and no others. */
+static bool reads_whole(const char *path, const char *want, size_t len, size_t piece)
+{
+	char *got = malloc(len + 1);
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	size_t sum = 0;
+	ssize_t n = 1;
+	bool same;
+
+	while (fd >= 0 && got && n > 0 && sum < len + 1) {
+		n = read(fd, got + sum, len + 1 - sum < piece ? len + 1 - sum : piece);
+		sum += n > 0 ? (size_t)n : 0;
+		piece += piece < sum ? piece : 0;
+	}
+	same = n == 0 && sum == len && memcmp(got, want, len) == 0;
+	if (!same)
+		(void)fprintf(stderr, "%s: %zu bytes of %zu, the last read gave %zd\n", path, sum, len, n);
+	if (fd >= 0)
+		(void)close(fd);
+	free(got);
+	return same;
+}
+
+/* While the kernel reads ahead, and several do so at once on a busy machine, no read may end early. */
+static void large_records_after_a_remount(void **state)
+{
+	enum { RECORDS = 12, READERS = 4, ROUNDS = 8, LEN = 3150439 };
+	struct mnt *m = *state;
+	char *want = malloc(LEN);
+	pid_t pids[READERS];
+
+	assert_non_null(want);
+	fill_bytes(want, LEN, 8, 0);
+	make_stream(m, "s");
+	for (unsigned i = 0; i < RECORDS; i++)
+		put(mp(m, "s/append"), O_WRONLY, (struct bytes){ want, LEN });
+	for (unsigned round = 0; round < ROUNDS; round++) {
+		mnt_restart(m, NULL);
+		for (unsigned i = 0; i < READERS; i++) {
+			pids[i] = run_fork();
+			if (pids[i] != 0)
+				continue;
+			for (unsigned k = 0; k < RECORDS; k++)
+				if (!reads_whole(mp(m, "s/%u", (k * (i + 1)) % RECORDS + 1), want, LEN,
+						 10000 + 27768 * (size_t)i))
+					_exit(1);
+			_exit(0);
+		}
+		for (unsigned i = 0; i < READERS; i++)
+			assert_int_equal(run_reap(pids[i], 60), 0);
+	}
+	free(want);
+}
+
 static void any_offset(void **state)
 {
 	struct mnt *m = *state;
@@ -388,9 +442,16 @@ static void read_your_writes(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		MNT_TEST(any_padding),  MNT_TEST(every_tool),  MNT_TEST(sendfile_splice_mmap),
-		MNT_TEST(any_offset),   MNT_TEST(whole_trees), MNT_TEST(sizes_and_blocks),
-		MNT_TEST(commit_times), MNT_TEST(inodes),      MNT_TEST(read_your_writes),
+		MNT_TEST(any_padding),
+		MNT_TEST(every_tool),
+		MNT_TEST(sendfile_splice_mmap),
+		MNT_TEST(large_records_after_a_remount),
+		MNT_TEST(any_offset),
+		MNT_TEST(whole_trees),
+		MNT_TEST(sizes_and_blocks),
+		MNT_TEST(commit_times),
+		MNT_TEST(inodes),
+		MNT_TEST(read_your_writes),
 	};
 
 	return mnt_main("read", tests, sizeof(tests) / sizeof(*tests));

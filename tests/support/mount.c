@@ -18,6 +18,7 @@
 #include <sys/pidfd.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/statfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -337,6 +338,14 @@ static pid_t daemon_spawn(const struct mnt *m, const char *store, const char *at
 	_exit(127);
 }
 
+/* A dead mount, which the daemon is about to clear, is in the kernel's list too. */
+static bool answers(const char *at)
+{
+	struct statfs st;
+
+	return mnt_is_mounted(at) && statfs(at, &st) == 0;
+}
+
 /* Waits until the mount is there or the daemon is gone: the kernel tells of both. */
 static bool wait_mounted(const struct mnt *m)
 {
@@ -347,7 +356,7 @@ static bool wait_mounted(const struct mnt *m)
 	};
 	bool there = false;
 
-	while (!(there = mnt_is_mounted(m->at)) && !(fds[1].revents & POLLIN) && now_s() < deadline)
+	while (!(there = answers(m->at)) && !(fds[1].revents & POLLIN) && now_s() < deadline)
 		if (poll(fds, 2, 1000) < 0 && errno != EINTR)
 			break;
 	(void)close(fds[0].fd);
