@@ -104,20 +104,14 @@ static ssize_t fault_pwrite(const struct wal_io *io, int fd, const void *buf, si
 	return code;
 }
 
-static int fault_fdatasync(const struct wal_io *io, int fd)
+/* Counted, and not done: it is the process that dies here, so nothing is lost that was not synced; and the disk is slow. */
+static int fault_sync(const struct wal_io *io, int fd)
 {
-	PASS_ON(IO_SYNC, fdatasync(io, fd));
-}
+	int code;
+	enum verdict verdict = judge(io, IO_SYNC, &code);
 
-static int fault_fsync(const struct wal_io *io, int fd)
-{
-	PASS_ON(IO_SYNC, fsync(io, fd));
-}
-
-/* Of the whole machine's file system: slow while others write, and nothing here loses power. */
-static int fault_syncfs(const struct wal_io *io, int fd)
-{
-	PASS_ON(IO_SYNC, fsync(io, fd));
+	(void)fd;
+	return verdict == REFUSE || verdict == HALF_REFUSE ? code : 0;
 }
 
 static int fault_ftruncate(const struct wal_io *io, int fd, uint64_t len)
@@ -174,9 +168,9 @@ void io_fault_init(struct io_fault *fault)
 	fault->io.close = fault_close;
 	fault->io.pread = fault_pread;
 	fault->io.pwrite = fault_pwrite;
-	fault->io.fdatasync = fault_fdatasync;
-	fault->io.fsync = fault_fsync;
-	fault->io.syncfs = fault_syncfs;
+	fault->io.fdatasync = fault_sync;
+	fault->io.fsync = fault_sync;
+	fault->io.syncfs = fault_sync;
 	fault->io.ftruncate = fault_ftruncate;
 	fault->io.fallocate = fault_fallocate;
 	fault->io.fstat = fault_fstat;

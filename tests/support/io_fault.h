@@ -4,6 +4,8 @@
  * calls of the kinds it is armed for, and does something else with the nth of them, once; or, with IO_STOP, from it on with
  * all: as when the process dies there, its writes before that being in the page cache.
  *
+ * Syncs that pass are counted and not done.
+ *
  * Threads: any; arming one at a time.
  */
 #ifndef TESTS_SUPPORT_IO_FAULT_H
