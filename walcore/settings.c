@@ -21,11 +21,16 @@ struct unit {
 
 /* The first one that divides a value is used to write it; the empty one is for reading a plain number. */
 static const struct unit time_units[] = {
-	{ "w", UINT64_C(604800000000000) }, { "d", UINT64_C(86400000000000) },
-	{ "h", UINT64_C(3600000000000) },   { "m", UINT64_C(60000000000) },
-	{ "s", UINT64_C(1000000000) },      { "ms", UINT64_C(1000000) },
-	{ "us", UINT64_C(1000) },           { "ns", 1 },
-	{ "", UINT64_C(1000000000) },       { NULL, 0 },
+	{ "d", UINT64_C(86400000000000) },
+	{ "h", UINT64_C(3600000000000) },
+	{ "m", UINT64_C(60000000000) },
+	{ "s", UINT64_C(1000000000) },
+	{ "ms", UINT64_C(1000000) },
+	{ "us", UINT64_C(1000) },
+	{ "ns", 1 },
+	{ "w", UINT64_C(604800000000000) }, /* read, not written: 7d stays 7d */
+	{ "", UINT64_C(1000000000) },
+	{ NULL, 0 },
 };
 static const struct unit size_units[] = {
 	{ "T", UINT64_C(1) << 40 },
