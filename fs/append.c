@@ -31,16 +31,16 @@
 #include "await.h"
 #include "notify.h"
 #include "opener.h"
+#include "turn.h"
 #include "walfs.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
+#include <utlist.h>
 
 /* So many descriptors of a process are looked at in the loop; of one that has more, in a worker. */
 #define LOOK_MAX_LOOP 64
-#define WRITERS_MAX 8
 
 enum answer_kind { ANSWER_DONE, ANSWER_WRITE, ANSWER_ATTR, ANSWER_RELEASE };
 
@@ -57,23 +57,21 @@ struct append_file {
 	struct walfs_inode *inode; /* immutable, referenced */
 	uint64_t ino;              /* immutable */
 
-	pthread_mutex_t lock;
-	bool busy;                         /* guarded by lock: a request has its turn */
-	struct walfs_call *waiting, *last; /* guarded by lock: linked by job.next; owned */
+	struct append_file *other_prev, *other_next; /* guarded by inode->lock: the other opens of this append */
+	atomic_uint_least64_t pos;                   /* the file position that the last write left */
+
+	struct walfs_turns turns;
 
 	/* Of the request that has its turn. */
 	struct walfs_opener opener;
-	uint64_t stamp;             /* of the open: headers staged before it may be taken */
-	bool opener_wrote;          /* the opener itself wrote to the pending record */
-	pid_t writers[WRITERS_MAX]; /* who else did; */
-	unsigned n_writers;         /* more than WRITERS_MAX: they are not all known */
-	bool flushed_first;         /* a flush came with nothing pending */
-	bool header_asked;          /* the first write was, and took the staged header if there was one */
-	bool packet;                /* the pending bytes are those of the WRITE that has its turn */
-	bool counted;               /* in inode->writing */
-	bool announced;             /* a commit in the RELEASE, to await.c */
-	int spoiled;                /* the error that spoiled the record, or 0 */
-	void *header;               /* owned */
+	uint64_t stamp;     /* of the open: headers staged before it may be taken */
+	bool flushed_first; /* a flush came with nothing pending */
+	bool header_asked;  /* the first write was, and took the staged header if there was one */
+	bool packet;        /* the pending bytes are those of the WRITE that has its turn */
+	bool counted;       /* in inode->writing */
+	bool announced;     /* a commit in the RELEASE, to await.c */
+	int spoiled;        /* the error that spoiled the record, or 0 */
+	void *header;       /* owned */
 	size_t header_len;
 	uint64_t end; /* the file offset at which the next write belongs */
 	struct walfs_pending pending;
@@ -82,68 +80,12 @@ struct append_file {
 	struct answer answer;
 };
 
-typedef int step_fn(struct walfs_call *call, struct append_file *file);
-
 static struct append_file *of(struct walfs_file *file)
 {
 	return (struct append_file *)file;
 }
 
-/* ---- turns and answers ------------------------------------------------------------------------------- */
-
-static int enter(struct walfs_call *call, struct append_file *file, step_fn *step)
-{
-	if (!call->entered) {
-		struct walfs_call *copy = NULL;
-		pthread_mutex_lock(&file->lock);
-		bool busy = file->busy;
-		if (busy) {
-			copy = walfs_call_copy(call);
-			if (copy) {
-				copy->entered = true;
-				copy->job.next = NULL;
-				if (file->last)
-					file->last->job.next = &copy->job;
-				else
-					file->waiting = copy;
-				file->last = copy;
-			}
-		} else {
-			file->busy = true;
-		}
-		pthread_mutex_unlock(&file->lock);
-		if (busy)
-			return copy ? 0 : -ENOMEM;
-		call->entered = true;
-	}
-
-	int err = step(call, file);
-	if (err != -EAGAIN)
-		return err;
-	struct walfs_call *copy = walfs_call_copy(call);
-	if (copy) {
-		walfs_call_send_copy(copy);
-		return 0;
-	}
-	call->wait = 0; /* no memory to wait elsewhere */
-	return step(call, file);
-}
-
-static void leave(struct append_file *file)
-{
-	pthread_mutex_lock(&file->lock);
-	struct walfs_call *next = file->waiting;
-	if (next) {
-		file->waiting = (struct walfs_call *)next->job.next;
-		if (!file->waiting)
-			file->last = NULL;
-	} else {
-		file->busy = false;
-	}
-	pthread_mutex_unlock(&file->lock);
-	if (next)
-		walfs_call_send_copy(next);
-}
+/* ---- answers ------------------------------------------------------------------------------- */
 
 static void free_header(struct append_file *file)
 {
@@ -156,8 +98,7 @@ static void free_header(struct append_file *file)
 static void end_record(struct append_file *file)
 {
 	free_header(file);
-	file->opener_wrote = false;
-	file->n_writers = 0;
+	walfs_opener_forget_writes(&file->opener);
 	file->packet = false;
 	if (file->counted)
 		atomic_fetch_sub(&file->inode->writing, 1);
@@ -173,11 +114,13 @@ static void drop_record(struct append_file *file)
 static void close_file(struct append_file *file)
 {
 	struct walfs *fs = file->fs;
-	assert(!file->waiting);
 	drop_record(file);
+	pthread_mutex_lock(&file->inode->lock);
+	DL_DELETE2(file->inode->appends, file, other_prev, other_next);
+	pthread_mutex_unlock(&file->inode->lock);
 	walfs_file_remove(&fs->files, &file->file);
 	walfs_inode_unref(&fs->inodes, file->inode);
-	pthread_mutex_destroy(&file->lock);
+	walfs_turns_fini(&file->turns);
 	free(file);
 }
 
@@ -206,7 +149,7 @@ static int finish(struct append_file *file, const struct answer *given, int err)
 		(void)fuse_reply_err(answer.req, 0); /* nobody waits for it */
 		return 0;
 	}
-	leave(file);
+	walfs_turn_end(&file->turns);
 	if (err < 0)
 		walfs_reply_err(answer.req, err, answer.sense);
 	else if (answer.kind == ANSWER_WRITE)
@@ -290,30 +233,10 @@ static int commit(struct walfs_call *call, struct append_file *file, enum answer
 
 /* ---- write ------------------------------------------------------------------------------------------- */
 
-static void note_other_writer(struct append_file *file, pid_t pid)
-{
-	for (unsigned i = 0; i < file->n_writers && i < WRITERS_MAX; i++)
-		if (file->writers[i] == pid)
-			return;
-	if (file->n_writers == WRITERS_MAX) {
-		file->n_writers = 0;
-		for (unsigned i = 0; i < WRITERS_MAX; i++)
-			if (!walfs_process_is_gone(file->writers[i]))
-				file->writers[file->n_writers++] = file->writers[i];
-	}
-	if (pid != 0 && file->n_writers < WRITERS_MAX)
-		file->writers[file->n_writers++] = pid;
-	else
-		file->n_writers = WRITERS_MAX + 1;
-}
-
 static void note_writer(struct walfs_call *call, struct append_file *file)
 {
 	const struct fuse_ctx *ctx = fuse_req_ctx(call->req);
-	if (walfs_opener_writes(&file->opener, ctx->pid, call->fi.lock_owner))
-		file->opener_wrote = true;
-	else
-		note_other_writer(file, ctx->pid);
+	walfs_opener_note_write(&file->opener, ctx->pid, call->fi.lock_owner);
 	if (!file->counted)
 		atomic_fetch_add(&file->inode->writing, 1);
 	file->counted = true;
@@ -345,7 +268,10 @@ static int take_bytes(struct walfs_call *call, struct append_file *file)
 				return err;
 		}
 	}
-	return add(call, file, call->data, call->size);
+	int err = add(call, file, call->data, call->size);
+	if (err == 0)
+		atomic_store(&file->pos, call->off + call->size);
+	return err;
 }
 
 /* The record cannot become whole any more. Ends the turn; -EAGAIN where a draft is to be removed, which takes a while. */
@@ -353,9 +279,9 @@ static int spoil(struct walfs_call *call, struct append_file *file, const struct
 {
 	if (file->pending.draft && (call->wait & WAL_NOWAIT))
 		return -EAGAIN;
-	bool wrote = file->opener_wrote;
+	bool wrote = file->opener.wrote;
 	drop_record(file);
-	file->opener_wrote = wrote;
+	file->opener.wrote = wrote; /* it shall hear of it when it closes */
 	file->spoiled = err;
 	return finish(file, answer, err);
 }
@@ -395,8 +321,9 @@ static int step_packet(struct walfs_call *call, struct append_file *file)
 	return commit(call, file, ANSWER_WRITE, call->fi.flags & O_DSYNC ? WAL_APPEND_DURABLE : 0);
 }
 
-static int step_write(struct walfs_call *call, struct append_file *file)
+static int step_write(struct walfs_call *call, void *arg)
 {
+	struct append_file *file = arg;
 	struct answer answer = answer_of(call, ANSWER_WRITE);
 	if (file->spoiled)
 		return finish(file, &answer, file->spoiled);
@@ -415,8 +342,9 @@ static int step_write(struct walfs_call *call, struct append_file *file)
 
 /* An open file is a file of length `end`: it can be made longer, which writes zeros, and not shorter. Empty means
  * nothing, as with O_TRUNC. */
-static int step_truncate(struct walfs_call *call, struct append_file *file)
+static int step_truncate(struct walfs_call *call, void *arg)
 {
+	struct append_file *file = arg;
 	struct answer answer = answer_of(call, ANSWER_ATTR);
 	if (call->size == 0 || call->size == file->end)
 		return finish(file, &answer, 0);
@@ -433,16 +361,23 @@ static int step_truncate(struct walfs_call *call, struct append_file *file)
 
 /* ---- close and sync ---------------------------------------------------------------------------------- */
 
-/* The opener closes behind others who wrote: may one of them, or a child that has not written yet, go on? */
-static bool others_hold(const struct append_file *file, pid_t pid)
+/* Has the process another descriptor of this open file? Of its other opens of the same append (threads of a server, a
+ * shell's /dev/stdout) descriptors look alike; but each has its position, and we know how many there are at ours. */
+static int opener_holds(const struct append_file *file, pid_t pid, unsigned look_max)
 {
-	if (file->n_writers > WRITERS_MAX)
-		return true;
-	for (unsigned i = 0; i < file->n_writers; i++)
-		if (!walfs_process_is_gone(file->writers[i]) &&
-		    walfs_process_holds(file->writers[i], file->ino, UINT32_MAX) != 0)
-			return true;
-	return walfs_process_heirs_hold(pid, file->ino) != 0;
+	uint64_t pos = atomic_load(&file->pos);
+	struct walfs_sought sought = { .ino = file->ino, .look_max = look_max };
+	struct append_file *other;
+	pthread_mutex_lock(&file->inode->lock);
+	DL_FOREACH2(file->inode->appends, other, other_next)
+	{
+		if (other == file || other->opener.tgid != file->opener.tgid)
+			continue;
+		sought.pos = &pos;
+		sought.others += atomic_load(&other->pos) == pos;
+	}
+	pthread_mutex_unlock(&file->inode->lock);
+	return walfs_process_holds(pid, &sought);
 }
 
 /* What a close by the opener means for the record: 1 commit, 0 not yet, -ECANCELED drop, -EAGAIN ask in a worker. */
@@ -451,9 +386,9 @@ static int judge_close(struct walfs_call *call, const struct append_file *file, 
 	bool loop = call->wait & WAL_NOWAIT;
 	enum walfs_fate fate = walfs_process_fate(pid);
 	if (fate == WALFS_FATE_KILLED)
-		return file->opener_wrote ? -ECANCELED : 0;
+		return file->opener.wrote ? -ECANCELED : 0;
 	if (fate == WALFS_FATE_RUNNING) {
-		int held = walfs_process_holds(pid, file->ino, loop ? LOOK_MAX_LOOP : UINT32_MAX);
+		int held = opener_holds(file, pid, loop ? LOOK_MAX_LOOP : 0);
 		if (held == -EAGAIN)
 			return held;
 		if (held < 0)
@@ -462,14 +397,15 @@ static int judge_close(struct walfs_call *call, const struct append_file *file, 
 			return 0;
 	}
 	if (fate == WALFS_FATE_UNKNOWN)
-		return file->opener_wrote && !file->flushed_first;
-	if (file->opener_wrote)
+		return file->opener.wrote && !file->flushed_first;
+	if (file->opener.wrote)
 		return 1;
-	return loop ? -EAGAIN : !others_hold(file, pid);
+	return loop ? -EAGAIN : !walfs_opener_others_hold(&file->opener, pid, file->ino);
 }
 
-static int step_flush(struct walfs_call *call, struct append_file *file)
+static int step_flush(struct walfs_call *call, void *arg)
 {
+	struct append_file *file = arg;
 	struct answer answer = answer_of(call, ANSWER_DONE);
 	pid_t pid = fuse_req_ctx(call->req)->pid;
 
@@ -495,8 +431,9 @@ static int step_flush(struct walfs_call *call, struct append_file *file)
 	return commit(call, file, ANSWER_DONE, 0);
 }
 
-static int step_fsync(struct walfs_call *call, struct append_file *file)
+static int step_fsync(struct walfs_call *call, void *arg)
 {
+	struct append_file *file = arg;
 	struct answer answer = answer_of(call, ANSWER_DONE);
 	if (file->spoiled) {
 		int err = file->spoiled;
@@ -511,8 +448,9 @@ static int step_fsync(struct walfs_call *call, struct append_file *file)
 	return finish(file, &answer, wal_stream_sync(file->inode->stream));
 }
 
-static int step_release(struct walfs_call *call, struct append_file *file)
+static int step_release(struct walfs_call *call, void *arg)
 {
+	struct append_file *file = arg;
 	struct answer answer = answer_of(call, ANSWER_RELEASE);
 	if (file->pending.len > 0) {
 		if (!file->announced)
@@ -534,27 +472,27 @@ static int append_read(struct walfs_call *call, struct walfs_file *file)
 
 static int append_write(struct walfs_call *call, struct walfs_file *file)
 {
-	return enter(call, of(file), step_write);
+	return walfs_turn_take(&of(file)->turns, call, step_write, of(file));
 }
 
 static int append_flush(struct walfs_call *call, struct walfs_file *file)
 {
-	return enter(call, of(file), step_flush);
+	return walfs_turn_take(&of(file)->turns, call, step_flush, of(file));
 }
 
 static int append_fsync(struct walfs_call *call, struct walfs_file *file)
 {
-	return enter(call, of(file), step_fsync);
+	return walfs_turn_take(&of(file)->turns, call, step_fsync, of(file));
 }
 
 static int append_truncate(struct walfs_call *call, struct walfs_file *file)
 {
-	return enter(call, of(file), step_truncate);
+	return walfs_turn_take(&of(file)->turns, call, step_truncate, of(file));
 }
 
 static int append_release(struct walfs_call *call, struct walfs_file *file)
 {
-	return enter(call, of(file), step_release);
+	return walfs_turn_take(&of(file)->turns, call, step_release, of(file));
 }
 
 /* The end of the mount. When it was unmounted, every process has closed the file, and a RELEASE that was still on its
@@ -563,7 +501,8 @@ static void append_drop(struct walfs *fs, struct walfs_file *base, bool all_clos
 {
 	struct append_file *file = of(base);
 	(void)fs;
-	bool open = file->opener.tgid && walfs_process_holds(file->opener.tgid, file->ino, UINT32_MAX) > 0;
+	struct walfs_sought sought = { .ino = file->ino };
+	bool open = file->opener.tgid && walfs_process_holds(file->opener.tgid, &sought) > 0;
 	if (all_closed && !open && file->pending.len > 0) {
 		prepare(file, 0);
 		settle(file, wal_append(file->inode->stream, &file->req));
@@ -599,11 +538,14 @@ int walfs_append_open(struct walfs_call *call)
 	file->fs = fs;
 	file->inode = inode;
 	file->ino = call->ino;
-	pthread_mutex_init(&file->lock, NULL);
+	walfs_turns_init(&file->turns);
 	walfs_inode_ref(&fs->inodes, inode);
 	walfs_opener_init(&file->opener, fuse_req_ctx(call->req)->pid);
 	file->stamp = walfs_staged_stamp(&fs->staged);
 	walfs_file_add(&fs->files, &file->file, &append_ops);
+	pthread_mutex_lock(&inode->lock);
+	DL_APPEND2(inode->appends, file, other_prev, other_next);
+	pthread_mutex_unlock(&inode->lock);
 
 	call->fi.fh = (uintptr_t)file;
 	call->fi.direct_io = walfs_node_caching(WALFS_APPEND)->direct_io;

@@ -17,14 +17,14 @@ bool walfs_await_join(struct walfs_call *call, struct walfs_inode *inode)
 	if (!copy)
 		return false;
 
-	pthread_mutex_lock(&inode->await_lock);
+	pthread_mutex_lock(&inode->lock);
 	copy->await_n = atomic_load(&inode->n_begun);
 	bool waits = copy->await_n != atomic_load(&inode->n_ended);
 	if (waits) {
 		copy->job.next = inode->awaiting;
 		inode->awaiting = &copy->job;
 	}
-	pthread_mutex_unlock(&inode->await_lock);
+	pthread_mutex_unlock(&inode->lock);
 	if (!waits)
 		walfs_call_send_copy(copy);
 	return true;
@@ -38,7 +38,7 @@ void walfs_await_begin(struct walfs_inode *inode)
 void walfs_await_end(struct walfs_inode *inode)
 {
 	struct walfs_job *ready = NULL;
-	pthread_mutex_lock(&inode->await_lock);
+	pthread_mutex_lock(&inode->lock);
 	uint64_t n_ended = atomic_fetch_add(&inode->n_ended, 1) + 1;
 	struct walfs_job **at = &inode->awaiting;
 	while (*at) {
@@ -51,7 +51,7 @@ void walfs_await_end(struct walfs_inode *inode)
 			at = &job->next;
 		}
 	}
-	pthread_mutex_unlock(&inode->await_lock);
+	pthread_mutex_unlock(&inode->lock);
 
 	while (ready) {
 		struct walfs_job *job = ready;

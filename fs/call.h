@@ -45,7 +45,7 @@ struct walfs_call {
 	uint32_t flags; /* rename */
 	bool awaited;   /* await.c's: has waited, and until how many commits had ended */
 	uint64_t await_n;
-	bool entered; /* append.c's: the call has its turn at the open file */
+	bool has_turn; /* turn.c's */
 	bool has_file;
 	struct fuse_file_info fi;
 	int to_set;  /* setattr, and the values for it */

@@ -57,7 +57,7 @@ static void free_inode(struct walfs_inode *inode)
 	if (!inode)
 		return;
 	wal_stream_unref(inode->stream);
-	pthread_mutex_destroy(&inode->await_lock);
+	pthread_mutex_destroy(&inode->lock);
 	free(inode);
 }
 
@@ -108,7 +108,7 @@ int walfs_inode_insert(struct walfs_inodes *inodes, struct wal_stream *stream, c
 	}
 	fresh->id = wal_stream_id(stream);
 	fresh->stream = stream;
-	pthread_mutex_init(&fresh->await_lock, NULL);
+	pthread_mutex_init(&fresh->lock, NULL);
 
 	pthread_mutex_lock(&inodes->lock);
 	struct walfs_inode *inode = find_locked(inodes, fresh->id);

@@ -16,6 +16,7 @@
 #include <uthash.h>
 #include <walcore/walcore.h>
 
+struct append_file;
 struct walfs_job;
 
 struct walfs_inode {
@@ -24,10 +25,10 @@ struct walfs_inode {
 	atomic_bool given;         /* the kernel may hold attributes of the directory: notify.c */
 	atomic_uint writing;       /* open files with uncommitted bytes: attr.c */
 
-	/* await.c's */
-	atomic_uint_least64_t n_begun, n_ended;
-	pthread_mutex_t await_lock;
-	struct walfs_job *awaiting; /* guarded by await_lock: calls that wait; owned */
+	pthread_mutex_t lock;
+	struct append_file *appends;            /* append.c's, guarded by lock: the open files of append */
+	struct walfs_job *awaiting;             /* await.c's, guarded by lock: calls that wait; owned */
+	atomic_uint_least64_t n_begun, n_ended; /* await.c's: commits in a RELEASE */
 
 	/* inode.c's, guarded by its lock */
 	uint64_t n_lookup;

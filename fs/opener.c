@@ -80,15 +80,6 @@ static bool is_opener(struct walfs_opener *opener, pid_t pid, uint64_t owner)
 	return true;
 }
 
-bool walfs_opener_writes(struct walfs_opener *opener, pid_t pid, uint64_t owner)
-{
-	if (opener->tgid == 0 && !opener->has_owner) {
-		opener->owner = owner;
-		opener->has_owner = true;
-	}
-	return is_opener(opener, pid, owner);
-}
-
 bool walfs_opener_closes(struct walfs_opener *opener, pid_t pid, uint64_t owner)
 {
 	return is_opener(opener, pid, owner);
@@ -137,17 +128,27 @@ enum walfs_fate walfs_process_fate(pid_t pid)
 	return stat.flags & PF_EXITING ? WALFS_FATE_EXITING : WALFS_FATE_RUNNING;
 }
 
-bool walfs_process_is_gone(pid_t pid)
+static bool is_gone(pid_t pid)
 {
 	struct process_stat stat;
 	int err = read_stat(pid, &stat);
 	return err == -ENOENT || err == -ESRCH || (err == 0 && (stat.state == 'Z' || stat.state == 'X'));
 }
 
-/* Is descriptor `name` of the process a file called append... with this inode number? */
-static bool is_descriptor_of(int dir, const char *name, uint64_t ino)
+/* A number in a line of fdinfo. False where the kernel does not tell it. */
+static bool info_number(const char *info, const char *key, uint64_t *ret_number)
 {
-	char link[4096], path[64], info[1024];
+	const char *line = strstr(info, key);
+	if (!line)
+		return false;
+	*ret_number = strtoull(line + strlen(key), NULL, 10);
+	return true;
+}
+
+static bool is_sought(int dir, const char *name, const struct walfs_sought *sought)
+{
+	char link[4096], path[64], info[1024] = "\n";
+	uint64_t number;
 	ssize_t n = readlinkat(dir, name, link, sizeof(link) - 1);
 	if (n <= 0)
 		return false;
@@ -157,14 +158,15 @@ static bool is_descriptor_of(int dir, const char *name, uint64_t ino)
 		return false;
 
 	snprintf(path, sizeof(path), "../fdinfo/%.20s", name);
-	if (read_small(dir, path, info, sizeof(info)) < 0)
+	if (read_small(dir, path, info + 1, sizeof(info) - 1) < 0)
 		return false;
-	const char *line = strstr(info, "\nino:");
-	/* Kernels before 5.14 do not tell: the name is all there is to go by. */
-	return !line || strtoull(line + strlen("\nino:"), NULL, 10) == ino;
+	/* Kernels before 5.14 do not tell the inode: the name is all there is to go by. */
+	if (info_number(info, "\nino:", &number) && number != sought->ino)
+		return false;
+	return !sought->pos || !info_number(info, "\npos:", &number) || number == *sought->pos;
 }
 
-int walfs_process_holds(pid_t pid, uint64_t ino, unsigned look_max)
+int walfs_process_holds(pid_t pid, const struct walfs_sought *sought)
 {
 	char path[64];
 	snprintf(path, sizeof(path), "/proc/%d/fd", (int)pid);
@@ -172,19 +174,19 @@ int walfs_process_holds(pid_t pid, uint64_t ino, unsigned look_max)
 	if (!dir)
 		return -errno;
 
-	int held = 0;
-	unsigned looked = 0;
+	unsigned looked = 0, found = 0;
 	struct dirent *entry;
-	while (held == 0 && (entry = readdir(dir))) {
+	while (found <= sought->others && (entry = readdir(dir))) {
 		if (entry->d_name[0] == '.')
 			continue;
-		if (looked++ == look_max)
-			held = -EAGAIN;
-		else if (is_descriptor_of(dirfd(dir), entry->d_name, ino))
-			held = 1;
+		if (sought->look_max && looked++ == sought->look_max) {
+			closedir(dir);
+			return -EAGAIN;
+		}
+		found += is_sought(dirfd(dir), entry->d_name, sought);
 	}
 	closedir(dir);
-	return held;
+	return found > sought->others;
 }
 
 /* Adds the children of one thread to the list. */
@@ -218,7 +220,7 @@ static int add_heirs(pid_t pid, pid_t *heirs, unsigned *n)
 	snprintf(path, sizeof(path), "/proc/%d/task", (int)pid);
 	DIR *dir = opendir(path);
 	if (!dir)
-		return walfs_process_is_gone(pid) ? 0 : -errno;
+		return is_gone(pid) ? 0 : -errno;
 	while (err == 0 && (entry = readdir(dir)))
 		if (entry->d_name[0] != '.')
 			err = add_children(dirfd(dir), entry->d_name, heirs, n);
@@ -226,18 +228,67 @@ static int add_heirs(pid_t pid, pid_t *heirs, unsigned *n)
 	return err;
 }
 
-int walfs_process_heirs_hold(pid_t pid, uint64_t ino)
+static int heirs_hold(pid_t pid, uint64_t ino)
 {
+	struct walfs_sought sought = { .ino = ino, .look_max = FDS_MAX };
 	pid_t heirs[HEIRS_MAX];
 	unsigned n = 0;
 	int err = add_heirs(pid, heirs, &n);
 	for (unsigned i = 0; err == 0 && i < n; i++) {
-		int held = walfs_process_holds(heirs[i], ino, FDS_MAX);
-		if (held < 0 && walfs_process_is_gone(heirs[i]))
+		int held = walfs_process_holds(heirs[i], &sought);
+		if (held < 0 && is_gone(heirs[i]))
 			held = 0;
 		if (held != 0)
 			return held;
 		err = add_heirs(heirs[i], heirs, &n);
 	}
 	return err;
+}
+
+/* ---- writers ----------------------------------------------------------------------------------------- */
+
+static void note_other(struct walfs_opener *opener, pid_t pid)
+{
+	for (unsigned i = 0; i < opener->n_writers && i < WALFS_WRITERS_MAX; i++)
+		if (opener->writers[i] == pid)
+			return;
+	if (opener->n_writers == WALFS_WRITERS_MAX) {
+		opener->n_writers = 0;
+		for (unsigned i = 0; i < WALFS_WRITERS_MAX; i++)
+			if (!is_gone(opener->writers[i]))
+				opener->writers[opener->n_writers++] = opener->writers[i];
+	}
+	if (pid != 0 && opener->n_writers < WALFS_WRITERS_MAX)
+		opener->writers[opener->n_writers++] = pid;
+	else
+		opener->n_writers = WALFS_WRITERS_MAX + 1;
+}
+
+void walfs_opener_note_write(struct walfs_opener *opener, pid_t pid, uint64_t owner)
+{
+	if (opener->tgid == 0 && !opener->has_owner) {
+		opener->owner = owner;
+		opener->has_owner = true;
+	}
+	if (is_opener(opener, pid, owner))
+		opener->wrote = true;
+	else
+		note_other(opener, pid);
+}
+
+void walfs_opener_forget_writes(struct walfs_opener *opener)
+{
+	opener->wrote = false;
+	opener->n_writers = 0;
+}
+
+bool walfs_opener_others_hold(const struct walfs_opener *opener, pid_t pid, uint64_t ino)
+{
+	struct walfs_sought sought = { .ino = ino };
+	if (opener->n_writers > WALFS_WRITERS_MAX)
+		return true;
+	for (unsigned i = 0; i < opener->n_writers; i++)
+		if (!is_gone(opener->writers[i]) && walfs_process_holds(opener->writers[i], &sought) != 0)
+			return true;
+	return heirs_hold(pid, ino) != 0;
 }
