@@ -400,9 +400,11 @@ static int journal_name(struct wal_stream *stream, uint8_t type, const char *nam
 }
 
 /* Both directory and table take the new name. The stream is idle, and names_lock is held. */
-static int take_name(struct wal_stream *stream, struct wal_span key, const char *name)
+static int take_name(struct wal_stream *stream, struct wal_span key, const char *name, uint64_t *reserved)
 {
 	struct wal_store *store = stream->store;
+	struct wal_journal_entry entry = { .type = WAL_ENTRY_RENAME, .stream_id = stream->id };
+	struct wal_span payload = { name, strlen(name) };
 	int r;
 
 	for (;;) { /* a flush uses the old name; one that ends may need the store's lock */
@@ -424,6 +426,8 @@ static int take_name(struct wal_stream *stream, struct wal_span key, const char 
 		HASH_ADD(hh, store->streams, key, stream->key_len, stream);
 		store->names_gen++;
 		stream->bound = 0;
+		/* Again: an append may have bound the old name behind the first one. */
+		(void)wal_journal_put(&store->journal, &entry, &payload, 1, &stream->bound, name, NULL, reserved);
 		atomic_store(&store->entries_dirty, true);
 		wal_stream_mark_dirty_locked(stream, true);
 	}
@@ -462,7 +466,7 @@ int wal_stream_rename(struct wal_stream *stream, struct wal_span new_key)
 		r = journal_name(stream, WAL_ENTRY_RENAME, name, &reserved);
 	if (r < 0)
 		goto out;
-	r = take_name(stream, new_key, name);
+	r = take_name(stream, new_key, name, &reserved);
 	/* The journal must not say what did not happen. Where even that fails, the next opening decides by what it finds. */
 	if (r < 0 && journal_name(stream, WAL_ENTRY_RENAME, stream->name, &reserved) < 0)
 		wal_journal_stop(&store->journal, r);

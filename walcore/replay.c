@@ -175,7 +175,8 @@ static int make_dir(struct replay *replay, struct target *target)
 	if (r == -EEXIST) { /* an unfinished creation is filled; a stream is not touched */
 		stream = look_at(replay, target->names->name, &r);
 		free(stream);
-		r = r == -ENODATA ? 0 : r < 0 ? r : -EEXIST;
+		/* -EBADMSG: no file there has a valid head, so that none can be another stream's; the journal has them. */
+		r = r == -ENODATA || r == -EBADMSG ? 0 : r < 0 ? r : -EEXIST;
 	}
 	if (r < 0)
 		return r;
