@@ -21,6 +21,8 @@
 #include <unistd.h>
 
 #define EXIT_USAGE 2
+#define BUSY_TRIES 40
+#define BUSY_WAIT_NS (50 * 1000 * 1000)
 #define LEFT_OVER_MAX 100000 /* requests answered after the end was asked for */
 
 /* The one global: a signal handler has no argument. */
@@ -80,6 +82,11 @@ static int open_store(struct walfs *fs, const struct walfs_place *place)
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
 	int result = wal_store_open(place->store, &wal, &fs->store, &err);
+	/* umount(8) returns before the daemon has synced and let go of the store: `umount M; walfs S M` shall work. */
+	for (int i = 0; result == -EBUSY && i < BUSY_TRIES; i++) {
+		(void)nanosleep(&(struct timespec){ .tv_nsec = BUSY_WAIT_NS }, NULL);
+		result = wal_store_open(place->store, &wal, &fs->store, &err);
+	}
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	if (result < 0)
 		walfs_log(fs->log, WALFS_LOG_ERROR, "%s", err.text[0] ? err.text : wal_strerror(result));
