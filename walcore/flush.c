@@ -320,6 +320,8 @@ static void *keeper_main(void *arg)
 		} else if (!store->checkpoint_wanted) {
 			deadline_in(&deadline, (uint64_t)WAL_RETENTION_PERIOD_MIN_NS);
 			(void)pthread_cond_timedwait(&store->keeper_cond, &store->dirty_lock, &deadline);
+			if (store->relaxed_waits && !store->checkpoint_wanted)
+				continue; /* woken by the first of them: now the interval begins */
 		}
 		all = store->checkpoint_wanted;
 		due = all || store->relaxed_waits;
