@@ -84,8 +84,7 @@ static void stop_with(const struct crash_body *body, enum io_fault_mode mode, un
 void crash_stop_loop(const struct crash_body *body)
 {
 	stop_with(body, IO_STOP, IO_CHANGES);
-	if (!body->no_tear)
-		stop_with(body, IO_TEAR, IO_WRITE);
+	stop_with(body, IO_TEAR, IO_WRITE);
 }
 
 static void fail_with(const struct crash_body *body, enum io_fault_mode mode, unsigned kinds, int code)

@@ -24,7 +24,6 @@ struct crash_body {
 	uint64_t segment_bytes;
 	bool relaxed;
 	bool closed;                         /* body begins with the store closed, after a crash */
-	bool no_tear;                        /* until a torn head of a first segment is no stream */
 	void (*before)(struct crash *crash); /* without a fault; may be NULL */
 	void (*body)(struct crash *crash);   /* no call in it may be taken for granted */
 	void (*find)(struct crash *crash);   /* after each opening, before "s" is opened; may be NULL */

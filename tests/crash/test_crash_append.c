@@ -79,10 +79,8 @@ CASE(batch, 2)
 CASE(batch_relaxed, 3)
 CASE(rotate, 4)
 CASE(rotate_relaxed, 5)
-#if 0 /* until a draft whose commit fails is still the caller's */
 CASE(draft, 6)
 CASE(draft_empty, 7)
-#endif
 CASE(draft_relaxed, 8)
 
 int main(void)
@@ -94,6 +92,8 @@ int main(void)
 		cmocka_unit_test(batch_relaxed_stop),  cmocka_unit_test(batch_relaxed_fail),
 		cmocka_unit_test(rotate_stop),         cmocka_unit_test(rotate_fail),
 		cmocka_unit_test(rotate_relaxed_stop), cmocka_unit_test(rotate_relaxed_fail),
+		cmocka_unit_test(draft_stop),          cmocka_unit_test(draft_fail),
+		cmocka_unit_test(draft_empty_stop),    cmocka_unit_test(draft_empty_fail),
 		cmocka_unit_test(draft_relaxed_stop),  cmocka_unit_test(draft_relaxed_fail),
 	};
 

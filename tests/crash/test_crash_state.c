@@ -232,9 +232,9 @@ static const struct crash_body bodies[] = {
 	{ .name = "replay", .closed = true, .segment_bytes = 4096, .before = some, .body = replay },
 	{ .name = "lose and replay", .closed = true, .segment_bytes = 4096, .before = some, .body = lose_and_replay },
 	{ .name = "trim", .segment_bytes = 4096, .before = some, .body = trim },
-	{ .name = "create", .before = some, .body = create, .after = created, .no_tear = true },
+	{ .name = "create", .before = some, .body = create, .after = created },
 	{ .name = "rename", .before = some, .body = rename_it, .find = find_renamed },
-	{ .name = "delete", .before = make_other, .body = delete_it, .after = deleted, .no_tear = true },
+	{ .name = "delete", .before = make_other, .body = delete_it, .after = deleted },
 	{ .name = "settings", .before = some, .body = settings, .after = settled },
 };
 
@@ -256,18 +256,7 @@ CASE(lose, 3)
 CASE(trim, 4)
 CASE(create, 5)
 CASE(rename, 6)
-static void delete_stop(void **state)
-{
-	(void)state;
-	crash_stop_loop(&bodies[7]);
-}
-#if 0 /* until a failed rename to the trash is told */
-static void delete_fail(void **state)
-{
-	(void)state;
-	crash_fail_loop(&bodies[7]);
-}
-#endif
+CASE(delete, 7)
 CASE(settings, 8)
 
 int main(void)
@@ -278,7 +267,7 @@ int main(void)
 		cmocka_unit_test(lose_stop),       cmocka_unit_test(lose_fail),       cmocka_unit_test(trim_stop),
 		cmocka_unit_test(trim_fail),       cmocka_unit_test(create_stop),     cmocka_unit_test(create_fail),
 		cmocka_unit_test(rename_stop),     cmocka_unit_test(rename_fail),     cmocka_unit_test(delete_stop),
-		cmocka_unit_test(settings_stop),   cmocka_unit_test(settings_fail),
+		cmocka_unit_test(delete_fail),     cmocka_unit_test(settings_stop),   cmocka_unit_test(settings_fail),
 	};
 
 	return cmocka_run_group_tests_name("crash_state", tests, NULL, NULL);
