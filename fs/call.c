@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * The hand-over costs 10 to 20 us, so what need not wait is answered where it came in.
+ * The hand-over costs more than most answers (ops.c has the figures), so what need not wait is answered where it came in.
  */
 #include "call.h"
 

@@ -3,8 +3,9 @@
  * Each operation fills in a call and lets it run: in the loop if it can be answered at once, else in a worker. What is
  * known to wait goes to a worker straight away.
  *
- * Measured here (2 cores, 100 B writes to one open file): a write answered in the loop takes about 10 us, one through
- * libfuse's pool of threads 20, one handed to a worker 25.
+ * Measured here (2 cores, busy; a write of 100 B to an open file, the lower quarter of 25 runs): answered in the loop 4 us,
+ * through libfuse's pool of threads 20, handed to a worker 64. Open, write and close in a relaxed stream 28 us, of which
+ * 11 are opener.c's look into /proc and 3 the notice of notify.c.
  *
  * No operation is in the table that would only say no, where the kernel has the same answer: access (the kernel checks),
  * xattr (ENOSYS is remembered), locks (local), lseek.
