@@ -71,10 +71,10 @@ int wal_reserve(struct wal_stream *stream, uint64_t bytes, uint32_t flags)
 		if (r < 0)
 			return r;
 	}
+	atomic_fetch_add(&store->reserved, bytes); /* first, so that no release takes off what was not added */
 	pthread_mutex_lock(&stream->lock);
 	stream->reserved += bytes;
 	pthread_mutex_unlock(&stream->lock);
-	atomic_fetch_add(&store->reserved, bytes);
 	return 0;
 }
 
