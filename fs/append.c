@@ -235,14 +235,13 @@ static int commit(struct walfs_call *call, struct append_file *file, enum answer
 
 static void note_writer(struct walfs_call *call, struct append_file *file)
 {
-	const struct fuse_ctx *ctx = fuse_req_ctx(call->req);
-	walfs_opener_note_write(&file->opener, ctx->pid, call->fi.lock_owner);
+	walfs_opener_note_write(&file->opener, walfs_call_pid(call), call->fi.lock_owner);
 	if (!file->counted)
 		atomic_fetch_add(&file->inode->writing, 1);
 	file->counted = true;
 	if (!file->header_asked)
-		file->header_len = walfs_staged_take(&file->fs->staged, file->inode->id, ctx->uid, file->stamp,
-						     &file->header);
+		file->header_len = walfs_staged_take(&file->fs->staged, file->inode->id, fuse_req_ctx(call->req)->uid,
+						     file->stamp, &file->header);
 	file->header_asked = true;
 }
 
@@ -407,7 +406,7 @@ static int step_flush(struct walfs_call *call, void *arg)
 {
 	struct append_file *file = arg;
 	struct answer answer = answer_of(call, ANSWER_DONE);
-	pid_t pid = fuse_req_ctx(call->req)->pid;
+	pid_t pid = walfs_call_pid(call);
 
 	if (file->pending.len == 0 && !file->spoiled) {
 		file->flushed_first = true;
@@ -540,7 +539,7 @@ int walfs_append_open(struct walfs_call *call)
 	file->ino = call->ino;
 	walfs_turns_init(&file->turns);
 	walfs_inode_ref(&fs->inodes, inode);
-	walfs_opener_init(&file->opener, fuse_req_ctx(call->req)->pid);
+	walfs_opener_init(&file->opener, walfs_call_pid(call));
 	file->stamp = walfs_staged_stamp(&fs->staged);
 	walfs_file_add(&fs->files, &file->file, &append_ops);
 	pthread_mutex_lock(&inode->lock);

@@ -35,6 +35,11 @@ struct walfs_call *walfs_call_copy(const struct walfs_call *call)
 	return copy;
 }
 
+pid_t walfs_call_pid(const struct walfs_call *call)
+{
+	return call->fs->sees_processes ? fuse_req_ctx(call->req)->pid : 0;
+}
+
 static void run_in_worker(struct walfs_job *job, void *scratch)
 {
 	struct walfs_call *call = (struct walfs_call *)job;

@@ -59,6 +59,9 @@ struct walfs_call {
 void walfs_call_run(struct walfs_call *call);
 void walfs_call_send(struct walfs_call *call);
 
+/* The calling thread; 0 where it cannot be seen. */
+pid_t walfs_call_pid(const struct walfs_call *call);
+
 /* A copy on the heap with copies of names and data; NULL: no memory. Give it to walfs_call_send_copy or free it. */
 struct walfs_call *walfs_call_copy(const struct walfs_call *call);
 void walfs_call_send_copy(struct walfs_call *copy);

@@ -107,7 +107,7 @@ static int hdr_flush(struct walfs_call *call, struct walfs_file *base)
 {
 	/* Half a header of a killed writer is as little wanted as half a record. */
 	int err = 0;
-	if (walfs_process_fate(fuse_req_ctx(call->req)->pid) != WALFS_FATE_KILLED)
+	if (walfs_process_fate(walfs_call_pid(call)) != WALFS_FATE_KILLED)
 		err = stage(call->fs, of(base));
 	if (err < 0)
 		return err;

@@ -7,6 +7,7 @@
  * RELEASE that was still in the kernel's queue when the last mount went is lost; walfs_files_drop makes up for it.
  */
 #include "daemon.h"
+#include "opener.h"
 #include "ops.h"
 #include "place.h"
 #include "walfs.h"
@@ -144,6 +145,7 @@ static int init_fs(struct walfs *fs)
 	atomic_store(&fs->changed_ns, (int64_t)now.tv_sec * 1000000000 + now.tv_nsec);
 	fs->uid = fs->opts->uid != WALFS_ID_UNSET ? fs->opts->uid : geteuid();
 	fs->gid = fs->opts->gid != WALFS_ID_UNSET ? fs->opts->gid : getegid();
+	fs->sees_processes = walfs_opener_sees_processes();
 	walfs_inodes_init(&fs->inodes);
 	walfs_files_init(&fs->files);
 	walfs_staged_init(&fs->staged);

@@ -47,6 +47,16 @@ static ssize_t read_small(int dir, const char *path, char *buf, size_t size)
 	return n;
 }
 
+bool walfs_opener_sees_processes(void)
+{
+	char link[32];
+	ssize_t n = readlink("/proc/self", link, sizeof(link) - 1);
+	if (n <= 0)
+		return false;
+	link[n] = '\0';
+	return strtol(link, NULL, 10) == (long)getpid();
+}
+
 void walfs_opener_init(struct walfs_opener *opener, pid_t pid)
 {
 	char path[64], status[1024];

@@ -25,6 +25,9 @@ struct walfs_opener {
 	unsigned n_writers;               /* more than WALFS_WRITERS_MAX: they are not all known */
 };
 
+/* Is /proc that of our pid namespace? Without one, or with another's, every process is as one that cannot be seen. */
+bool walfs_opener_sees_processes(void);
+
 /* To be called during OPEN, while the thread `pid` waits for the answer. */
 void walfs_opener_init(struct walfs_opener *opener, pid_t pid);
 

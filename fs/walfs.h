@@ -32,6 +32,7 @@ struct walfs {
 	struct walfs_budget budget;
 	void *scratch;                   /* WALFS_SCRATCH_BYTES of the loop's */
 	_Atomic int64_t changed_ns;      /* the time of the root: the mount, or when a stream came or went */
+	bool sees_processes;             /* /proc is that of our pid namespace */
 	uint32_t uid, gid;               /* who owns the mount */
 	void (*ready)(struct walfs *fs); /* called once, when the kernel has been answered */
 	void *ready_arg;
