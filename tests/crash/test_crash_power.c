@@ -256,7 +256,6 @@ static void names_swapped(void **state)
 	end();
 }
 
-#if 0 /* until the keeper waits for the interval */
 static void segment_of_trim_gone(void **state)
 {
 	char path[512];
@@ -274,8 +273,6 @@ static void segment_of_trim_gone(void **state)
 	promise.trimmed = 1; /* the trim was relaxed: it may be lost too */
 	end();
 }
-#endif
-
 /* A sync of the segment fails, its bytes are lost; the journal still has them. */
 static void failed_sync_then_checkpoint(void **state)
 {
@@ -326,6 +323,7 @@ int main(void)
 		cmocka_unit_test(attr_and_settings),
 		cmocka_unit_test(rename_lost),
 		cmocka_unit_test(names_swapped),
+		cmocka_unit_test(segment_of_trim_gone),
 
 		cmocka_unit_test(failed_sync_then_checkpoint),
 	};

@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Trim and retention: never early, by whole segments, and the space comes back.
+ */
+#include "kit.h"
+
+static struct kit kit;
+static struct wal_stream *stream;
+static char path[512];
+
+#define HOUR (3600 * SECOND)
+
+static int setup(void **state)
+{
+	(void)state;
+	kit_init(&kit);
+	kit.opts.segment_bytes = 4096;
+	kit_open(&kit);
+	stream = kit_stream(&kit, "s");
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	wal_stream_unref(stream);
+	kit_fini(&kit);
+	return 0;
+}
+
+/* n records of 964 bytes: two a segment, as 36 bytes are the frame's. A second passes before each. */
+static void append_n(int n)
+{
+	char text[965];
+
+	memset(text, 't', 964);
+	text[964] = '\0';
+	for (int i = 0; i < n; i++) {
+		kit.clock.ns += SECOND;
+		(void)kit_append(stream, text);
+	}
+}
+
+static void trimmed(void **state)
+{
+	(void)state;
+	append_n(20);
+	assert_int_equal(wal_trim(stream, 22, 0), -EINVAL);
+	assert_int_equal(wal_trim(stream, 8, 0), 0);
+	assert_int_equal(wal_trim(stream, 5, 0), 0); /* already gone */
+	assert_int_equal(kit_stat(stream).first, 8);
+	assert_int_equal(kit_read_error(stream, 7), -EIDRM);
+	assert_int_equal(kit_read_error(stream, 8), 964);
+	assert_int_equal(wal_store_sync(kit.store), 0);
+	assert_false(file_exists(kit_segment(&kit, "s", 1, path)));
+	assert_int_equal(wal_trim(stream, 21, WAL_TRIM_DURABLE), 0);
+	assert_int_equal(kit_stat(stream).first, 21);
+	assert_int_equal(kit_stat(stream).next, 21);
+	assert_int_equal(kit_stat(stream).bytes, 0);
+	wal_stream_unref(stream);
+	kit_reopen(&kit);
+	stream = kit_stream(&kit, "s");
+	assert_int_equal(kit_stat(stream).first, 21);
+	assert_int_equal(kit_stat(stream).segments, 1);
+	assert_int_equal(kit_append(stream, "next"), 21);
+	assert_int_equal(kit_verify(&kit), 0);
+}
+
+static void set(struct wal_settings settings)
+{
+	assert_int_equal(wal_stream_set_settings(stream, &settings), 0);
+}
+
+static void by_records(void **state)
+{
+	(void)state;
+	append_n(20);
+	assert_int_equal(wal_retain(stream), 0);
+	set((struct wal_settings){ .retention_records = 10 });
+	assert_true(wal_retain(stream) > 0);
+	assert_in_range(kit_stat(stream).first, 8, 11); /* ten stay at least */
+	assert_int_equal(wal_retain(stream), 0);
+}
+
+static void by_bytes(void **state)
+{
+	(void)state;
+	append_n(20);
+	set((struct wal_settings){ .retention_bytes = 9640 });
+	assert_true(wal_retain(stream) > 0);
+	assert_in_range(kit_stat(stream).first, 7, 11);
+	assert_int_equal(wal_store_sync(kit.store), 0);
+	assert_false(file_exists(kit_segment(&kit, "s", 1, path)));
+}
+
+static void by_age(void **state)
+{
+	uint64_t first;
+
+	(void)state;
+	set((struct wal_settings){ .retention_age_ns = HOUR });
+	append_n(10); /* seconds 1 to 10 */
+	kit.clock.ns = CLOCK_START + HOUR;
+	assert_int_equal(wal_retain(stream), 0);
+	kit.clock.ns = CLOCK_START + HOUR + 6 * SECOND + 1;
+	assert_true(wal_retain(stream) > 0);
+	first = kit_stat(stream).first;
+	assert_in_range(first, 4, 7);           /* record 7 is not old enough */
+	kit.clock.ns = CLOCK_START - 10 * HOUR; /* the clock jumps back: nothing goes */
+	assert_int_equal(wal_retain(stream), 0);
+	assert_int_equal(kit_stat(stream).first, first);
+	kit.clock.ns = CLOCK_START + 3 * HOUR;
+	assert_true(wal_retain(stream) > 0); /* the last segment too */
+	assert_int_equal(kit_stat(stream).first, 11);
+	assert_int_equal(kit_append(stream, "next"), 11);
+	assert_int_equal(wal_retain(stream), 0);
+}
+
+static void of_the_store(void **state)
+{
+	struct wal_settings settings = { .retention_records = 4 };
+
+	(void)state;
+	append_n(20);
+	assert_int_equal(wal_store_set_settings(kit.store, &settings), 0);
+	set((struct wal_settings){ .retention_records = WAL_FOREVER });
+	assert_int_equal(wal_retain(stream), 0);
+	set((struct wal_settings){ 0 });
+	assert_true(wal_retain(stream) > 0);
+	assert_in_range(kit_stat(stream).first, 14, 17);
+}
+
+#define CASE(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		CASE(trimmed), CASE(by_records), CASE(by_bytes), CASE(by_age), CASE(of_the_store),
+	};
+
+	return cmocka_run_group_tests_name("trim", tests, NULL, NULL);
+}
