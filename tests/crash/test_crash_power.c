@@ -81,7 +81,6 @@ static void records_cut(void **state)
 	end();
 }
 
-#if 0 /* until replay makes heads that are all lost */
 /* The head too: its slot is in the journal. */
 static void heads_lost(void **state)
 {
@@ -92,7 +91,6 @@ static void heads_lost(void **state)
 	lose_bytes(1, 0, false);
 	end();
 }
-#endif
 
 static void segments_gone(void **state)
 {
@@ -315,6 +313,7 @@ int main(void)
 		cmocka_unit_test(records_zeroed),
 		cmocka_unit_test(records_cut),
 
+		cmocka_unit_test(heads_lost),
 		cmocka_unit_test(segments_gone),
 		cmocka_unit_test(stream_gone),
 		cmocka_unit_test(stopped_in_replay),
