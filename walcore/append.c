@@ -478,9 +478,11 @@ uint64_t wal_max_record(struct wal_stream *stream)
 	struct wal_store *store = stream->store;
 	uint64_t max;
 
+	pthread_mutex_lock(&stream->lock);
 	pthread_mutex_lock(&store->state_lock);
 	max = wal_settings_pick(stream->slot.settings.max_record, store->opts.max_record,
 				wal_settings_pick(store->super.settings.max_record, 0, WAL_MAX_RECORD_DEFAULT));
 	pthread_mutex_unlock(&store->state_lock);
+	pthread_mutex_unlock(&stream->lock);
 	return wal_min_u64(max, WAL_CONTENT_MAX);
 }
