@@ -111,6 +111,11 @@ pid_t run_fork(void)
 	(void)fflush(NULL); /* or the child would print what is buffered once more */
 	pid = fork();
 	if (pid == 0) {
+		/* A shell without job control starts what it puts in the background with these ignored. */
+		static const int signals[] = { SIGINT, SIGQUIT, SIGTERM, SIGHUP, SIGPIPE };
+
+		for (size_t i = 0; i < sizeof(signals) / sizeof(*signals); i++)
+			(void)signal(signals[i], SIG_DFL);
 		(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
 		if (getppid() != parent)
 			_exit(127);
