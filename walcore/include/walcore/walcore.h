@@ -276,7 +276,9 @@ struct wal_entry {
  * is done. Zero it first: unused members are 0. */
 struct wal_append {
 	/* in */
-	const struct wal_entry *entries; /* n records: all or none, also after a crash */
+	/* n records: all or none, also after a crash. More than one: together, with 36 bytes and their sums each, at most
+	 * 64 MiB in a relaxed stream, an eighth of the journal (4 MiB by default) in a durable one: -EMSGSIZE */
+	const struct wal_entry *entries;
 	uint32_t n;
 	uint32_t flags;          /* WAL_APPEND_... */
 	uint64_t expect;         /* the number the first one must get, or 0: any. -ESTALE otherwise */
@@ -308,7 +310,7 @@ bool wal_append_waits(struct wal_stream *stream, const struct wal_append *req);
 int wal_append(struct wal_stream *stream, struct wal_append *req);
 
 /* Reserves space for `bytes` more bytes of content, so that a later append does not fail for want of space.
- * Give it back with wal_release, or with WAL_APPEND_RESERVED. -ENOSPC, -EDQUOT, -EROFS (stopped), -EIDRM.
+ * Give it back with wal_release, or with WAL_APPEND_RESERVED. -ENOSPC, -EDQUOT, -EFBIG (no file is so large), -EROFS (stopped), -EIDRM.
  * With WAL_NOWAIT: -EAGAIN where the disk must be waited for. */
 int wal_reserve(struct wal_stream *stream, uint64_t bytes, uint32_t flags);
 void wal_release(struct wal_stream *stream, uint64_t bytes);
