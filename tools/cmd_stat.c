@@ -137,7 +137,7 @@ static int stat_stream(const struct cli *cli, struct wal_store *store, const cha
 	print_time("created", stat.created_ns);
 	print_time("last_time", empty ? 0 : stat.last_time_ns);
 	print_number("max_record", max_record);
-	printf("kind %s\n", stat.durable ? "durable" : "relaxed");
+	printf("durable %s\n", stat.durable ? "yes" : "no");
 	print_settings(&settings);
 	return CLI_OK;
 }

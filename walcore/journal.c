@@ -382,7 +382,7 @@ int wal_journal_scan(const struct wal_io *io, int fd, uint64_t size, uint64_t se
 		     void *arg, uint64_t *ret_end)
 {
 	uint64_t len_max = size / WAL_JOURNAL_ENTRY_SHARE, end = lsn + size;
-	struct wal_journal_entry entry;
+	struct wal_journal_entry entry = { .len = 0 };
 	uint8_t *buf = malloc((size_t)len_max);
 	int r = buf ? 0 : -ENOMEM;
 

@@ -131,7 +131,7 @@ int wal_stream_load_state(struct wal_stream *stream)
 	struct wal_store *store = stream->store;
 	struct newest newest = { .below = UINT64_MAX };
 	bool any = false;
-	struct stat st;
+	struct stat st = { .st_size = 0 };
 	int r;
 
 	do { /* a newest segment whose creation was torn is passed; there is one such as a rule */

@@ -152,10 +152,9 @@ static int take_lock(struct wal_store *store, struct wal_err *err)
 	(void)snprintf(self, sizeof(self), "%s",
 		       store->opts.holder ? store->opts.holder : program_invocation_short_name);
 	(void)snprintf(text, sizeof(text), "process %ld (%.60s)\n", (long)getpid(), self);
-	r = store->io->ftruncate(store->io, store->lock_fd, 0);
-	if (r == 0)
-		r = wal_io_write(store->io, store->lock_fd, text, strlen(text), 0);
 	/* The name is a help for the next one; on a full disk the lock itself must still do. */
+	if (store->io->ftruncate(store->io, store->lock_fd, 0) == 0)
+		(void)wal_io_write(store->io, store->lock_fd, text, strlen(text), 0);
 	return 0;
 }
 

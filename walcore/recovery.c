@@ -105,7 +105,7 @@ static int remove_last(struct wal_stream *stream)
 static int load_slot(struct wal_stream *stream)
 {
 	struct wal_live *live = stream->live;
-	struct wal_slot slot;
+	struct wal_slot slot = { .gen = 0 };
 	struct stat st;
 	uint64_t size;
 	int r;
@@ -148,7 +148,7 @@ struct walk {
 	int64_t last_time;
 };
 
-/* Something invalid below the mark: passes it, counts it. 0: go on; 1: nothing valid follows in this segment. */
+/* Something invalid below the mark: passes it, counts it. */
 static int pass_damage(struct walk *walk, bool last)
 {
 	struct wal_stream *stream = walk->stream;
@@ -165,7 +165,6 @@ static int pass_damage(struct walk *walk, bool last)
 		walk->scan.off = here ? stream->slot.mark_off : walk->scan.end;
 		if (walk->scan.end < walk->scan.off) /* cut short: what comes next goes behind what was there */
 			walk->scan.end = walk->scan.off;
-		r = 0;
 	}
 	n = walk->scan.seq - seq;
 	stream->live->damaged += n;
