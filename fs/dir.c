@@ -84,7 +84,7 @@ static int lookup_in_root(struct walfs_call *call)
 	int err = open_stream(fs, call->name, &stream);
 	if (err == 0)
 		err = walfs_inode_insert(&fs->inodes, stream, call->name, &inode);
-	return err < 0 ? err : reply_stream(call, inode);
+	return err != 0 ? err : reply_stream(call, inode);
 }
 
 /* Whose answer depends on what the newest record is. */
@@ -160,7 +160,7 @@ int walfs_dir_mkdir(struct walfs_call *call)
 		return err;
 	touch_root(fs);
 	err = walfs_inode_insert(&fs->inodes, stream, call->name, &inode);
-	return err < 0 ? err : reply_stream(call, inode);
+	return err != 0 ? err : reply_stream(call, inode);
 }
 
 /* May the caller remove from this stream, or rename it? As in a sticky directory. */

@@ -202,7 +202,7 @@ int walfs_process_holds(pid_t pid, const struct walfs_sought *sought)
 /* Adds the children of one thread to the list. */
 static int add_children(int tasks, const char *tid, pid_t *heirs, unsigned *n)
 {
-	char path[64], text[1024];
+	char path[64], text[1024] = "";
 	snprintf(path, sizeof(path), "%.20s/children", tid);
 	ssize_t len = read_small(tasks, path, text, sizeof(text));
 	if (len == -ENOENT && faccessat(tasks, tid, F_OK, 0) < 0)

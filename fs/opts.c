@@ -168,7 +168,7 @@ static int parse_number(struct walfs_opts *opts, const char *arg, const char *va
 static int parse_value(struct walfs_opts *opts, const char *arg, int key)
 {
 	const char *value = strchr(arg, '=') + 1;
-	struct wal_settings settings;
+	struct wal_settings settings = { .max_record = 0 };
 	switch (key) {
 	case KEY_INTERVAL:
 		if (parse_setting(opts, "retention.age", arg, value, &settings) < 0)
