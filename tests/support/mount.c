@@ -265,6 +265,8 @@ static void show_log(const struct mnt *m)
 	char *text = read_log(m);
 	size_t len = strlen(text);
 
+	if (len > 6000)
+		tap_note("the daemon's log begins:\n%.3000s", text);
 	tap_note("the daemon's log ends:\n%s", len > 3000 ? text + len - 3000 : text);
 	free(text);
 }
@@ -368,6 +370,7 @@ void mnt_start(struct mnt *m, const char *opts)
 {
 	assert_int_equal(m->daemon, 0);
 	m->daemon = watched = daemon_spawn(m, m->store, m->at, opts);
+	assert_true(m->daemon > 0);
 	if (!wait_mounted(m)) {
 		(void)kill(m->daemon, SIGTERM);
 		tap_note("exit status %d", run_reap(m->daemon, 5));
