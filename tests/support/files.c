@@ -154,7 +154,8 @@ static uint64_t link_seq(const struct mnt *m, const char *stream, const char *na
 	uint64_t seq;
 
 	if (len < 0) {
-		if (errno != ENOENT)
+		/* No record; but not: no stream, or nothing mounted. */
+		if (errno != ENOENT || access(mp(m, "%s/append", stream), F_OK) < 0)
 			fail_msg("readlink %s/%s: %s", stream, name, strerror(errno));
 		return 0;
 	}

@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
+#include <linux/magic.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -340,12 +341,12 @@ static pid_t daemon_spawn(const struct mnt *m, const char *store, const char *at
 	_exit(127);
 }
 
-/* A dead mount, which the daemon is about to clear, is in the kernel's list too. */
+/* A dead mount, which the daemon is about to clear, is in the kernel's list too; and behind it the bare directory answers. */
 static bool answers(const char *at)
 {
 	struct statfs st;
 
-	return mnt_is_mounted(at) && statfs(at, &st) == 0;
+	return statfs(at, &st) == 0 && st.f_type == FUSE_SUPER_MAGIC;
 }
 
 /* Waits until the mount is there or the daemon is gone: the kernel tells of both. */
