@@ -176,7 +176,7 @@ static int get_in_stream(struct walfs *fs, struct walfs_inode *inode, const stru
 	case WALFS_SIDECAR:
 		return get_record(fs, inode, node, &stat, wait, ret_st);
 	default:
-		return -ESTALE;
+		return -ENOENT;
 	}
 	if (err < 0)
 		return err;

@@ -199,7 +199,7 @@ static int put_records(struct listing *list, uint64_t *off)
 		file->next_seq = view.info.seq + 1;
 		if (view.info.seq >= file->end_seq)
 			return 1;
-		if (!walfs_node_fits(view.info.seq))
+		if (!walfs_node_fits(WALFS_RECORD, view.info.seq))
 			return -EOVERFLOW;
 		if (got == -EBADMSG)
 			view.info = (struct wal_info){ .seq = view.info.seq };

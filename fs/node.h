@@ -20,13 +20,17 @@
 enum walfs_kind {
 	WALFS_STREAM = 1, /* the directory itself; of stream 0 it is the root */
 	WALFS_APPEND = 2,
-	/* 3, 4: append.line, append.msg */
+	WALFS_APPEND_LINE = 3, /* in its place here; numbered by lookup */
+	WALFS_APPEND_MSG = 4,
 	WALFS_APPEND_HDR = 5, /* in its place here; numbered by user */
 	WALFS_FIRST = 6,
 	WALFS_LAST = 7,
 	WALFS_STAT = 8,
 	WALFS_CONFIG = 9,
-	/* 10 to 13: all, follow, new.follow, at */
+	/* Found by name, never listed. */
+	WALFS_FOLLOW = 10,
+	WALFS_NEW_FOLLOW = 11,
+	WALFS_AT = 12,         /* a directory of which every TIME is a name */
 	WALFS_KIND_FIXED = 32, /* local values below this are fixed kinds */
 
 	/* Of stream 0, less WALFS_STORE_BASE. */
@@ -36,20 +40,30 @@ enum walfs_kind {
 	WALFS_VERSION = 35,
 	WALFS_STATUS = 36,
 	WALFS_STATS = 37,
-	/* 38: metrics */
+	WALFS_METRICS = 38,
 	WALFS_STORE_CONFIG = 39,
 	WALFS_SYNC = 40,
 
 	WALFS_RECORD = 48,
 	WALFS_SIDECAR = 49,
-	WALFS_KIND_COUNT = 50,
+
+	/* Of a stream, found by name, never listed; numbers of their own (node.c). */
+	WALFS_MSG = 50,       /* N.msg */
+	WALFS_FROM = 51,      /* N.follow */
+	WALFS_ALL = 52,       /* all, of which record `seq` is the oldest */
+	WALFS_AT_LINK = 53,   /* in at/: TIME */
+	WALFS_AT_FOLLOW = 54, /* in at/: TIME.follow; seq 0 leads to new.follow */
+	WALFS_CREATION = 55,  /* a file that may become the next record */
+	WALFS_NEXT_HDR = 56,  /* the header staged for the next record, N.hdr */
+	WALFS_KIND_COUNT = 57,
 };
 
 struct walfs_node {
 	enum walfs_kind kind;
 	uint64_t stream; /* id, 0 for the kinds of the store */
-	uint64_t seq;    /* RECORD, SIDECAR */
+	uint64_t seq;    /* RECORD, SIDECAR, MSG, FROM, ALL, AT_LINK, AT_FOLLOW */
 	uint32_t uid;    /* APPEND_HDR */
+	uint32_t token;  /* APPEND_LINE: counts lookups; CREATION, NEXT_HDR: theirs (0: none has been given yet) */
 };
 
 /* How the kernel may cache a kind. */
@@ -62,9 +76,9 @@ struct walfs_caching {
 
 /* The number of a node. 0 is returned where a record's number does not fit (walfs_node_fits). */
 uint64_t walfs_node_id(const struct walfs_node *node);
-bool walfs_node_fits(uint64_t seq);
+bool walfs_node_fits(enum walfs_kind kind, uint64_t seq);
 
-/* What stat(2) and listings show: the same, but that append.hdr has for every user the number of its place. */
+/* What stat(2) and listings show: the same, but that append.hdr and append.line have the number of their place. */
 uint64_t walfs_node_ino(const struct walfs_node *node);
 
 /* The node of a number. -ESTALE for a number that no node has. */
@@ -74,8 +88,8 @@ int walfs_node_from_id(uint64_t id, struct walfs_node *ret_node);
 uint64_t walfs_node_stream(uint64_t id);
 
 /* Finds `name` in the directory `dir` (STREAM or CONTROL_DIR; the names in the root are keys and belong to the
- * store). `uid` is whose append.hdr is meant. *ret_listed: the name is the spelling that a listing shows. -ENOENT,
- * -EOVERFLOW. Whether a record of that number exists is not looked at. */
+ * store, those in at/ are times). `uid` is whose append.hdr is meant. *ret_listed: the name is the spelling that a
+ * listing shows. -ENOENT, -EOVERFLOW. Whether a record of that number exists is not looked at. seq of ALL is 0. */
 int walfs_node_parse(const struct walfs_node *dir, const char *name, uint32_t uid, unsigned digits,
 		     struct walfs_node *ret_node, bool *ret_listed);
 

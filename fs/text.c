@@ -132,7 +132,7 @@ static int put_text(FILE *out, struct walfs *fs, struct walfs_inode *inode, enum
 	case WALFS_SYNC:
 		return 0;
 	default:
-		return -ESTALE;
+		return -ENOENT;
 	}
 }
 

@@ -23,8 +23,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define START_S 60
-#define STOP_S 60
+#define START_S 60 /* and to stop */
 #define WATCHDOG_S 120
 
 static char base[128]; /* the temporary directory of this program */
@@ -225,7 +224,7 @@ static int unmount(const char *at)
 		}
 		_exit(umount2(at, UMOUNT_NOFOLLOW) == 0 ? 0 : errno);
 	}
-	code = run_reap(pid, STOP_S);
+	code = run_reap(pid, START_S);
 	return code == RUN_LATE ? ETIMEDOUT : code;
 }
 
@@ -247,7 +246,7 @@ static int stop(struct mnt *m)
 
 	if (err)
 		tap_note("unmount %s: %s", m->at, strerror(err));
-	code = run_wait(m->daemon, err ? 1 : STOP_S);
+	code = run_wait(m->daemon, err ? 1 : START_S);
 	if (code == RUN_LATE) {
 		tap_note("the daemon does not end");
 		(void)kill(m->daemon, SIGKILL);
@@ -341,7 +340,7 @@ static pid_t daemon_spawn(const struct mnt *m, const char *store, const char *at
 	_exit(127);
 }
 
-/* A dead mount, which the daemon is about to clear, is in the kernel's list too; and behind it the bare directory answers. */
+/* Not by the list of mounts: a dead one that the daemon is about to clear is in it. */
 static bool answers(const char *at)
 {
 	struct statfs st;
@@ -357,7 +356,7 @@ static bool wait_mounted(const struct mnt *m)
 		{ .fd = open("/proc/self/mountinfo", O_RDONLY | O_CLOEXEC), .events = POLLPRI },
 		{ .fd = pidfd_open(m->daemon, 0), .events = POLLIN },
 	};
-	bool there = false;
+	bool there;
 
 	while (!(there = answers(m->at)) && !(fds[1].revents & POLLIN) && now_s() < deadline)
 		if (poll(fds, 2, 1000) < 0 && errno != EINTR)
@@ -401,7 +400,7 @@ void mnt_restart(struct mnt *m, const char *opts)
 void mnt_kill(struct mnt *m)
 {
 	(void)kill(m->daemon, SIGKILL);
-	assert_int_equal(run_wait(m->daemon, STOP_S), 128 + SIGKILL);
+	assert_int_equal(run_wait(m->daemon, START_S), 128 + SIGKILL);
 	m->daemon = watched = 0;
 }
 

@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #define SEQ_MAX ((UINT64_C(1) << 36) - 17)
+#define UNLISTED_MAX ((UINT64_C(1) << 34) - 1)
 #define STREAM_MAX ((UINT64_C(1) << 26) - 1)
 
 static const uint64_t streams[] = { 1, 2, 4711, STREAM_MAX };
@@ -29,6 +30,7 @@ static void assert_round_trip(const struct walfs_node *node)
 	assert_int_equal(back.stream, node->stream);
 	assert_int_equal(back.seq, node->seq);
 	assert_int_equal(back.uid, node->uid);
+	assert_int_equal(back.token, node->token);
 	assert_int_equal(walfs_node_stream(id), node->stream);
 }
 
@@ -43,9 +45,12 @@ static void the_root_is_number_1(void **state)
 static void numbers_go_back(void **state)
 {
 	static const enum walfs_kind store[] = { WALFS_ROOT,  WALFS_CONTROL_DIR,  WALFS_VERSION, WALFS_STATUS,
-						 WALFS_STATS, WALFS_STORE_CONFIG, WALFS_SYNC };
-	static const enum walfs_kind fixed[] = { WALFS_STREAM, WALFS_APPEND, WALFS_FIRST,
-						 WALFS_LAST,   WALFS_STAT,   WALFS_CONFIG };
+						 WALFS_STATS, WALFS_STORE_CONFIG, WALFS_SYNC,    WALFS_METRICS };
+	static const enum walfs_kind fixed[] = { WALFS_STREAM,     WALFS_APPEND, WALFS_APPEND_MSG, WALFS_FIRST,
+						 WALFS_LAST,       WALFS_STAT,   WALFS_CONFIG,     WALFS_FOLLOW,
+						 WALFS_NEW_FOLLOW, WALFS_AT };
+	static const enum walfs_kind tokens[] = { WALFS_APPEND_LINE, WALFS_CREATION, WALFS_NEXT_HDR };
+	static const enum walfs_kind unlisted[] = { WALFS_MSG, WALFS_FROM, WALFS_ALL, WALFS_AT_LINK, WALFS_AT_FOLLOW };
 	static const uint32_t uids[] = { 0, 1, 1000, UINT32_MAX - 1, UINT32_MAX };
 	(void)state;
 	for (size_t i = 0; i < N(store); i++)
@@ -56,6 +61,16 @@ static void numbers_go_back(void **state)
 		for (size_t i = 0; i < N(uids); i++)
 			assert_round_trip(
 				&(struct walfs_node){ .kind = WALFS_APPEND_HDR, .stream = streams[s], .uid = uids[i] });
+		for (size_t i = 0; i < N(tokens) * N(uids); i++)
+			assert_round_trip(&(struct walfs_node){
+				.kind = tokens[i % N(tokens)], .stream = streams[s], .token = uids[i / N(tokens)] });
+		for (size_t i = 0; i < N(unlisted) * 5; i++)
+			assert_round_trip(&(struct walfs_node){ .kind = unlisted[i % N(unlisted)],
+								.stream = streams[s],
+								.seq = seqs[i / N(unlisted)] });
+		assert_round_trip(
+			&(struct walfs_node){ .kind = WALFS_FROM, .stream = streams[s], .seq = UNLISTED_MAX });
+		assert_round_trip(&(struct walfs_node){ .kind = WALFS_AT_FOLLOW, .stream = streams[s] });
 		for (size_t i = 0; i < N(seqs); i++) {
 			assert_round_trip(
 				&(struct walfs_node){ .kind = WALFS_RECORD, .stream = streams[s], .seq = seqs[i] });
@@ -69,19 +84,22 @@ static void other_numbers_are_nobodys(void **state)
 {
 	static const uint64_t bad[] = {
 		0,
-		6,
 		9,
+		10,
 		16,
 		17,
 		32,
 		UINT64_C(1) << 36, /* of the store */
 		UINT64_C(1) << 37,
-		(UINT64_C(1) << 37) + 3, /* of stream 1: no kind, append.line */
+		(UINT64_C(1) << 37) + 3, /* of stream 1: append.line has a number by lookup; no kind */
+		(UINT64_C(1) << 37) + 13,
 		(UINT64_C(1) << 37) + 5,
 		(UINT64_C(1) << 37) + 32, /* append.hdr has a number by user; record 0 */
 		(UINT64_C(1) << 37) + 33,
 		UINT64_C(1) << 63, /* record 0, a user's without a stream */
-		(UINT64_C(1) << 63) + (UINT64_C(1) << 37) + (UINT64_C(1) << 32), /* a tag that is not used */
+		(UINT64_C(1) << 63) + (UINT64_C(1) << 37) + (UINT64_C(6) << 34), /* a tag that is not used */
+		(UINT64_C(1) << 63) + (UINT64_C(1) << 37) + (UINT64_C(1) << 34), /* 0.msg, 0.follow */
+		(UINT64_C(1) << 63) + (UINT64_C(1) << 37) + (UINT64_C(2) << 34),
 	};
 	struct walfs_node node;
 	(void)state;
@@ -94,14 +112,17 @@ static void too_large_does_not_fit(void **state)
 	struct walfs_node dir = { .kind = WALFS_STREAM, .stream = 1 }, node;
 	bool listed;
 	(void)state;
-	assert_true(walfs_node_fits(SEQ_MAX));
-	assert_false(walfs_node_fits(SEQ_MAX + 1));
-	assert_false(walfs_node_fits(0));
+	assert_true(walfs_node_fits(WALFS_RECORD, SEQ_MAX));
+	assert_false(walfs_node_fits(WALFS_RECORD, SEQ_MAX + 1));
+	assert_false(walfs_node_fits(WALFS_RECORD, 0));
 	assert_int_equal(walfs_node_id(&(struct walfs_node){ .kind = WALFS_RECORD, .stream = 1, .seq = SEQ_MAX + 1 }),
 			 0);
 	assert_int_equal(walfs_node_parse(&dir, "68719476719", 0, 10, &node, &listed), 0);
 	assert_int_equal(walfs_node_parse(&dir, "68719476720", 0, 10, &node, &listed), -EOVERFLOW);
 	assert_int_equal(walfs_node_parse(&dir, "18446744073709551616", 0, 10, &node, &listed), -ENOENT);
+	assert_int_equal(walfs_node_parse(&dir, "17179869183.msg", 0, 10, &node, &listed), 0);
+	assert_int_equal(walfs_node_parse(&dir, "17179869184.msg", 0, 10, &node, &listed), -EOVERFLOW);
+	assert_int_equal(walfs_node_parse(&dir, "17179869184.follow", 0, 10, &node, &listed), -EOVERFLOW);
 }
 
 /* A listing in the order of places is in the order of numbers. */
@@ -113,13 +134,11 @@ static void order(void **state)
 	(void)state;
 	for (uint64_t local = 0; walfs_node_fixed(&dir, 1000, local, &node); local = walfs_node_local(&node) + 1) {
 		assert_true(walfs_node_local(&node) >= local);
-		if (node.kind != WALFS_APPEND_HDR) {
-			assert_true(walfs_node_id(&node) > before);
-			before = walfs_node_id(&node);
-		}
+		assert_true(walfs_node_ino(&node) > before);
+		before = walfs_node_ino(&node);
 		n++;
 	}
-	assert_int_equal(n, 6);
+	assert_int_equal(n, 8);
 	for (uint64_t seq = 1; seq < 100; seq++) {
 		struct walfs_node sidecar = { .kind = WALFS_SIDECAR, .stream = 3, .seq = seq };
 		struct walfs_node record = { .kind = WALFS_RECORD, .stream = 3, .seq = seq };
@@ -148,7 +167,10 @@ static void assert_parses(const char *name, unsigned digits, enum walfs_kind kin
 	assert_int_equal(listed, is_listed);
 	int len = walfs_node_name(&node, digits, back);
 	assert_int_equal(len, strlen(back));
-	assert_int_equal(strcmp(back, name) == 0, is_listed);
+	if (is_listed)
+		assert_string_equal(back, name);
+	else if (digits == 10 && name[0] != '0')
+		assert_true(seq == 0 || strcmp(back, name) != 0);
 }
 
 static void names(void **state)
@@ -165,14 +187,23 @@ static void names(void **state)
 	assert_parses("42.hdr", 0, WALFS_SIDECAR, 42, true);
 	assert_parses("42", 0, WALFS_RECORD, 42, true);
 	assert_parses("042", 0, WALFS_RECORD, 42, false);
+	assert_parses("append.line", 10, WALFS_APPEND_LINE, 0, true);
+	assert_parses("append.msg", 10, WALFS_APPEND_MSG, 0, true);
+	assert_parses("all", 10, WALFS_ALL, 0, false);
+	assert_parses("at", 10, WALFS_AT, 0, false);
+	assert_parses("follow", 10, WALFS_FOLLOW, 0, false);
+	assert_parses("new.follow", 10, WALFS_NEW_FOLLOW, 0, false);
+	assert_parses("7.follow", 10, WALFS_FROM, 7, false);
+	assert_parses("0000000007.msg", 10, WALFS_MSG, 7, false);
 	assert_parses("10000000000", 10, WALFS_RECORD, UINT64_C(10000000000), true);
 }
 
 static void no_names(void **state)
 {
-	static const char *const bad[] = { "",      "0",       "0000000000", "-1",      "+1",        " 1",
-					   "1 ",    "0x1",     "1.",         "1.hd",    "1.hdr.hdr", ".hdr",
-					   "0.hdr", "append.", "Append",     "version", ".walfs",    "1e3" };
+	static const char *const bad[] = { "",        "0",      "0000000000", "-1",        "+1",        " 1",
+					   "1 ",      "0x1",    "1.",         "1.hd",      "1.hdr.hdr", ".hdr",
+					   "0.hdr",   "0.msg",  ".msg",       "1.msg.hdr", ".follow",   "x.follow",
+					   "append.", "Append", "version",    ".walfs",    "1e3" };
 	struct walfs_node dir = { .kind = WALFS_STREAM, .stream = 1 }, control = { .kind = WALFS_CONTROL_DIR }, node;
 	bool listed;
 	(void)state;
