@@ -5,6 +5,7 @@
  */
 #include "attr.h"
 
+#include "recfile.h"
 #include "text.h"
 
 #include <errno.h>
@@ -65,7 +66,9 @@ static void fill_in_stream(const struct walfs *fs, const struct wal_stat *stat, 
 void walfs_attr_record(const struct walfs *fs, const struct wal_stat *stat, const struct walfs_node *node,
 		       const struct wal_info *info, struct stat *ret_st)
 {
-	uint64_t size = node->kind == WALFS_RECORD ? info->content_len : info->header_len;
+	uint64_t size = node->kind == WALFS_SIDECAR ? info->header_len : info->content_len;
+	if (node->kind == WALFS_MSG)
+		size += info->header_len + 1;
 	fill_in_stream(fs, stat, node, S_IFREG | (stat->attr.mode & 0444), size, info->time_ns, ret_st);
 }
 
@@ -104,7 +107,9 @@ static int get_record(struct walfs *fs, struct walfs_inode *inode, const struct 
 	struct wal_info info = { 0 };
 	int err = wal_record_info(inode->stream, node->seq, wait, &info);
 	/* A damaged record has a name, so that rm can remove it; opening it is what fails. */
-	if (err < 0 && err != -EBADMSG)
+	if (err == 0 && node->kind == WALFS_MSG)
+		err = walfs_recfile_check(inode->stream, &info, wait);
+	if (err < 0 && (err != -EBADMSG || node->kind == WALFS_MSG))
 		return err;
 	walfs_attr_record(fs, stat, node, &info, ret_st);
 	return 0;
@@ -174,6 +179,7 @@ static int get_in_stream(struct walfs *fs, struct walfs_inode *inode, const stru
 		break;
 	case WALFS_RECORD:
 	case WALFS_SIDECAR:
+	case WALFS_MSG:
 		return get_record(fs, inode, node, &stat, wait, ret_st);
 	default:
 		return -ENOENT;

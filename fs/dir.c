@@ -97,6 +97,7 @@ static bool asks_for_newest(const struct walfs_node *node, int err)
 		return true;
 	case WALFS_RECORD:
 	case WALFS_SIDECAR:
+	case WALFS_MSG:
 		return err == -ENOENT;
 	default:
 		return false;

@@ -216,7 +216,8 @@ static int do_getattr(struct walfs_call *call)
 			return -ESTALE;
 	}
 	struct walfs_file *file = call->has_file ? walfs_file_of(&call->fi) : NULL;
-	if (file && (call->node.kind == WALFS_RECORD || call->node.kind == WALFS_SIDECAR))
+	enum walfs_kind kind = call->node.kind;
+	if (file && (kind == WALFS_RECORD || kind == WALFS_SIDECAR || kind == WALFS_MSG))
 		err = walfs_recfile_attr(fs, file, &call->node, &st);
 	else
 		err = walfs_attr_get(fs, inode, &call->node, call->wait, &st);
@@ -304,6 +305,7 @@ static int do_open(struct walfs_call *call)
 		return walfs_hdrfile_open(call);
 	case WALFS_RECORD:
 	case WALFS_SIDECAR:
+	case WALFS_MSG:
 		return walfs_recfile_open(call);
 	default:
 		return walfs_control_open(call);

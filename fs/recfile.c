@@ -6,6 +6,7 @@
 #include "recfile.h"
 
 #include "attr.h"
+#include "message.h"
 #include "walfs.h"
 
 #include <errno.h>
@@ -16,7 +17,7 @@ struct record_file {
 	struct walfs_file file;
 	struct wal_record *record; /* immutable; owned */
 	struct walfs_inode *inode; /* immutable; referenced */
-	bool sidecar;              /* immutable */
+	enum walfs_kind kind;      /* immutable: RECORD, SIDECAR, MSG */
 };
 
 static struct record_file *of(struct walfs_file *file)
@@ -32,12 +33,41 @@ static void close_file(struct walfs *fs, struct record_file *file)
 	free(file);
 }
 
+/* Header, empty line, content: from `off` on as much as there is, up to `size`. */
+static ssize_t read_message(struct wal_record *record, uint64_t off, char *buf, size_t size, uint32_t wait)
+{
+	uint32_t header_len = wal_record_get_info(record)->header_len;
+	size_t done = 0;
+	ssize_t n;
+
+	if (off < header_len) {
+		n = wal_record_read_header(record, off, buf, size, wait);
+		if (n < 0)
+			return n;
+		done = (size_t)n;
+	}
+	if (done < size && off + done == header_len)
+		buf[done++] = '\n';
+	if (done < size) {
+		n = wal_record_read(record, off + done - header_len - 1, buf + done, size - done, wait);
+		if (n < 0)
+			return n;
+		done += (size_t)n;
+	}
+	return (ssize_t)done;
+}
+
 static int record_read(struct walfs_call *call, struct walfs_file *base)
 {
 	struct record_file *file = of(base);
 	size_t size = call->size < WALFS_SCRATCH_BYTES ? call->size : WALFS_SCRATCH_BYTES;
-	ssize_t n = file->sidecar ? wal_record_read_header(file->record, call->off, call->scratch, size, call->wait)
-				  : wal_record_read(file->record, call->off, call->scratch, size, call->wait);
+	ssize_t n;
+	if (file->kind == WALFS_MSG)
+		n = read_message(file->record, call->off, call->scratch, size, call->wait);
+	else if (file->kind == WALFS_SIDECAR)
+		n = wal_record_read_header(file->record, call->off, call->scratch, size, call->wait);
+	else
+		n = wal_record_read(file->record, call->off, call->scratch, size, call->wait);
 	if (n < 0)
 		return (int)n;
 	(void)fuse_reply_buf(call->req, call->scratch, (size_t)n);
@@ -75,6 +105,21 @@ static const struct walfs_file_ops record_ops = {
 	.drop = record_drop,
 };
 
+int walfs_recfile_check(struct wal_stream *stream, const struct wal_info *info, uint32_t wait)
+{
+	if (info->header_len == 0)
+		return 0;
+	char *header = malloc(info->header_len);
+	if (!header)
+		return -ENOMEM;
+	ssize_t n = wal_read_header(stream, info->seq, 0, header, info->header_len, wait);
+	int err = n < 0 ? (int)n : 0;
+	if (n >= 0 && !walfs_message_fits((struct wal_span){ header, (size_t)n }))
+		err = -EILSEQ;
+	free(header);
+	return err;
+}
+
 int walfs_recfile_open(struct walfs_call *call)
 {
 	struct walfs *fs = call->fs;
@@ -88,6 +133,12 @@ int walfs_recfile_open(struct walfs_call *call)
 	int err = wal_record_open(inode->stream, call->node.seq, call->wait, &record);
 	if (err < 0)
 		return err;
+	if (call->node.kind == WALFS_MSG)
+		err = walfs_recfile_check(inode->stream, wal_record_get_info(record), call->wait);
+	if (err < 0) {
+		wal_record_close(record);
+		return err;
+	}
 	struct record_file *file = calloc(1, sizeof(*file));
 	if (!file) {
 		wal_record_close(record);
@@ -95,7 +146,7 @@ int walfs_recfile_open(struct walfs_call *call)
 	}
 	file->record = record;
 	file->inode = inode;
-	file->sidecar = call->node.kind == WALFS_SIDECAR;
+	file->kind = call->node.kind;
 	walfs_inode_ref(&fs->inodes, inode);
 	walfs_file_add(&fs->files, &file->file, &record_ops);
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * Records as files: N, its sidecar N.hdr, and the links first and last. Invariant: a record that is open reads to its
+ * Records as files: N, its sidecar N.hdr, both in one as N.msg, and the links first and last. Invariant: a record that is open reads to its
  * end, whatever is trimmed meanwhile.
  *
  * Threads: any.
@@ -11,7 +11,12 @@
 #include "call.h"
 #include "file.h"
 
+#include <walcore/walcore.h>
+
 int walfs_recfile_open(struct walfs_call *call);
+
+/* Has the record a form as N.msg? Reads its header. -EILSEQ. */
+int walfs_recfile_check(struct wal_stream *stream, const struct wal_info *info, uint32_t wait);
 
 /* Attributes of an open record, which may have been trimmed since. */
 int walfs_recfile_attr(struct walfs *fs, struct walfs_file *file, const struct walfs_node *node, struct stat *ret_st);

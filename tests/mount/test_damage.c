@@ -5,37 +5,8 @@
 #include "files.h"
 
 #include <fcntl.h>
-#include <glob.h>
 #include <stdlib.h>
 #include <unistd.h>
-
-/* Flips a bit of the byte where `text` stands in a segment file of the stream, `skip` bytes behind its start. */
-static void flip(const struct mnt *m, const char *stream, const char *text, size_t skip)
-{
-	unsigned hits = 0;
-	char pattern[512];
-	glob_t found;
-
-	(void)snprintf(pattern, sizeof(pattern), "%s/%s/*.seg", m->store, stream);
-	assert_int_equal(glob(pattern, 0, NULL, &found), 0);
-	for (size_t i = 0; i < found.gl_pathc; i++) {
-		size_t len;
-		char *all = slurp(found.gl_pathv[i], &len), *hit;
-
-		for (hit = all; (hit = memmem(hit, len - (size_t)(hit - all), text, strlen(text))); hit++) {
-			int fd = (int)must(open(found.gl_pathv[i], O_WRONLY));
-			char byte = (char)(hit[skip] ^ 0x10);
-
-			assert_int_equal(must(pwrite(fd, &byte, 1, hit - all + (off_t)skip)), 1);
-			must(close(fd));
-			hits++;
-		}
-		free(all);
-	}
-	globfree(&found);
-	if (hits != 1)
-		fail_msg("'%s' stands %u times in %s, not once", text, hits, pattern);
-}
 
 static void assert_eio(const struct mnt *m, const char *path)
 {
@@ -100,7 +71,7 @@ static void in_the_middle(void **state)
 	struct mnt *m = *state;
 
 	make(m);
-	flip(m, "s", "<content 5 of 0>", 3);
+	flip_bit(m, "s", "<content 5 of 0>", 3);
 	mnt_verify(m, 1);
 	mnt_start(m, NULL);
 	assert_int_equal(sh(m, "head -1 .walfs/status | grep -qE '^(ok|degraded)'"), 0);
@@ -131,7 +102,7 @@ static void the_last(void **state)
 	struct mnt *m = *state;
 
 	make(m);
-	flip(m, "s", "<content 10 of 0>", 9);
+	flip_bit(m, "s", "<content 10 of 0>", 9);
 	mnt_start(m, NULL);
 	assert_good(m, "s", 1, 9);
 	assert_eio(m, "s/10");
@@ -151,7 +122,7 @@ static void a_header(void **state)
 	struct mnt *m = *state;
 
 	make(m);
-	flip(m, "s", "header 3 of 0", 0);
+	flip_bit(m, "s", "header 3 of 0", 0);
 	mnt_start(m, NULL);
 	assert_eio(m, "s/3.hdr");
 	assert_good(m, "s", 1, 2);
@@ -176,7 +147,7 @@ static void a_large_record(void **state)
 	put(mp(m, "s/append"), O_WRONLY, (struct bytes){ buf, 3000000 });
 	append(m, "s", "after");
 	mnt_stop(m);
-	flip(m, "s", "<a unique text>", 7);
+	flip_bit(m, "s", "<a unique text>", 7);
 	m->log_may_complain = true;
 	m->verify_code = 1;
 	mnt_start(m, NULL);

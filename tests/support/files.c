@@ -3,6 +3,7 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <glob.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -258,4 +259,31 @@ bool names_have(char *const *names, const char *name)
 		if (strcmp(*names, name) == 0)
 			return true;
 	return false;
+}
+
+void flip_bit(const struct mnt *m, const char *stream, const char *text, size_t skip)
+{
+	unsigned hits = 0;
+	char pattern[512];
+	glob_t found;
+
+	(void)snprintf(pattern, sizeof(pattern), "%s/%s/*.seg", m->store, stream);
+	assert_int_equal(glob(pattern, 0, NULL, &found), 0);
+	for (size_t i = 0; i < found.gl_pathc; i++) {
+		size_t len;
+		char *all = slurp(found.gl_pathv[i], &len), *hit;
+
+		for (hit = all; (hit = memmem(hit, len - (size_t)(hit - all), text, strlen(text))); hit++) {
+			int fd = (int)must(open(found.gl_pathv[i], O_WRONLY));
+			char byte = (char)(hit[skip] ^ 0x10);
+
+			assert_int_equal(must(pwrite(fd, &byte, 1, hit - all + (off_t)skip)), 1);
+			must(close(fd));
+			hits++;
+		}
+		free(all);
+	}
+	globfree(&found);
+	if (hits != 1)
+		fail_msg("'%s' stands %u times in %s, not once", text, hits, pattern);
 }
