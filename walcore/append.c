@@ -169,29 +169,19 @@ bool wal_append_journaled_locked(const struct wal_stream *stream)
 	return stream->durable || (stream->live && stream->live->pending > 0);
 }
 
-static bool segment_is_old(const struct wal_stream *stream, const struct wal_segment *seg, int64_t now)
-{
-	uint64_t age = stream->slot.settings.retention_age_ns;
-
-	if (age == 0) {
-		pthread_mutex_lock(&stream->store->state_lock);
-		age = stream->store->super.settings.retention_age_ns;
-		pthread_mutex_unlock(&stream->store->state_lock);
-	}
-	return age && age != WAL_FOREVER && now - seg->id.created_ns >= (int64_t)(age / WAL_RETENTION_SHARE);
-}
-
 static int prepare_segment(struct wal_stream *stream, uint64_t len, int64_t now, uint64_t *reserved)
 {
 	struct wal_segment *last = wal_stream_last(stream);
 	int r;
 
 	if (last->size > WAL_HEAD_BYTES &&
-	    (last->size + len > stream->store->opts.segment_bytes || segment_is_old(stream, last, now))) {
+	    (last->size + len > stream->store->opts.segment_bytes || wal_stream_has_share_locked(stream, now))) {
 		r = wal_stream_rotate_locked(stream, reserved);
 		/* No space for another file: the space that was reserved is in this one, so go on here. */
 		if (r < 0 && r != -ENOSPC && r != -EDQUOT)
 			return r;
+		if (r == 0)
+			(void)wal_stream_retain_locked(stream); /* tried again with the next segment */
 	}
 	if (reserved)
 		wal_stream_journal_segment_locked(stream, reserved);

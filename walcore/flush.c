@@ -298,7 +298,7 @@ static uint64_t retention_period(struct wal_store *store)
 /* Waits for a deadline or until *flag. The dirty lock is held. */
 static void keeper_wait(struct wal_store *store, const struct timespec *deadline)
 {
-	while (!store->keeper_stop && !store->checkpoint_wanted)
+	while (!store->keeper_stop && !store->checkpoint_wanted && !store->retain_wanted)
 		if (pthread_cond_timedwait(&store->keeper_cond, &store->dirty_lock, deadline) == ETIMEDOUT)
 			return;
 }
@@ -311,21 +311,22 @@ static void *keeper_main(void *arg)
 	deadline_in(&retain, retention_period(store));
 	pthread_mutex_lock(&store->dirty_lock);
 	while (!store->keeper_stop) {
-		bool all, due = false;
+		bool all, due = false, retains;
 		uint64_t period;
 
 		if (store->relaxed_waits) {
 			deadline_in(&deadline, store->opts.interval_ns);
 			keeper_wait(store, &deadline);
-		} else if (!store->checkpoint_wanted) {
+		} else if (!store->checkpoint_wanted && !store->retain_wanted) {
 			deadline_in(&deadline, (uint64_t)WAL_RETENTION_PERIOD_MIN_NS);
 			(void)pthread_cond_timedwait(&store->keeper_cond, &store->dirty_lock, &deadline);
 			if (store->relaxed_waits && !store->checkpoint_wanted)
 				continue; /* woken by the first of them: now the interval begins */
 		}
 		all = store->checkpoint_wanted;
+		retains = store->retain_wanted;
 		due = all || store->relaxed_waits;
-		store->checkpoint_wanted = store->relaxed_waits = false;
+		store->checkpoint_wanted = store->relaxed_waits = store->retain_wanted = false;
 		if (store->keeper_stop)
 			break;
 		pthread_mutex_unlock(&store->dirty_lock);
@@ -333,7 +334,7 @@ static void *keeper_main(void *arg)
 			(void)wal_store_flush(store, all); /* a failure stops the stream and is noted there */
 		period = retention_period(store);
 		clock_gettime(CLOCK_MONOTONIC, &deadline);
-		if (period && deadline.tv_sec >= retain.tv_sec) {
+		if (retains || (period && deadline.tv_sec >= retain.tv_sec)) {
 			wal_store_retain_all(store);
 			deadline_in(&retain, period);
 		}
@@ -369,6 +370,14 @@ void wal_store_want_checkpoint(void *arg)
 
 	pthread_mutex_lock(&store->dirty_lock);
 	store->checkpoint_wanted = true;
+	pthread_cond_signal(&store->keeper_cond);
+	pthread_mutex_unlock(&store->dirty_lock);
+}
+
+void wal_store_want_retention(struct wal_store *store)
+{
+	pthread_mutex_lock(&store->dirty_lock);
+	store->retain_wanted = true;
 	pthread_cond_signal(&store->keeper_cond);
 	pthread_mutex_unlock(&store->dirty_lock);
 }

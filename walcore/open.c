@@ -45,6 +45,7 @@ int wal_store_set_settings(struct wal_store *store, const struct wal_settings *s
 		pthread_mutex_unlock(&stream->lock);
 	}
 	pthread_mutex_unlock(&store->lock);
+	wal_store_want_retention(store);
 	return wal_store_sync(store);
 }
 

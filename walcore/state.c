@@ -116,6 +116,8 @@ int wal_stream_set_settings(struct wal_stream *stream, const struct wal_settings
 		r = wal_stream_change_slot(stream, NULL, settings);
 	if (r == 0 && settings->durability != WAL_DURABILITY_RELAXED)
 		r = wal_stream_sync(stream);
+	if (r == 0)
+		(void)wal_retain(stream); /* the setting stands: applied again with the next segment */
 	return r;
 }
 

@@ -46,15 +46,16 @@ struct wal_store {
 
 	pthread_mutex_t state_io_lock; /* one writer of the marker's slots; may be held across a sync */
 	pthread_mutex_t state_lock;
-	struct wal_super super; /* guarded by state_lock */
-	uint64_t next_id;       /* guarded by state_lock */
-	int state_failed;       /* guarded by state_lock */
-	uint64_t draft_next;    /* guarded by state_lock */
+	struct wal_super super;                   /* guarded by state_lock */
+	uint64_t next_id;                         /* guarded by state_lock */
+	int state_failed;                         /* guarded by state_lock */
+	uint64_t draft_next;                      /* guarded by state_lock */
+	int64_t retain_now_ns, retain_elapsed_ns; /* retention.c's, guarded by state_lock */
 
 	pthread_mutex_t dirty_lock;
-	struct wal_stream *dirty;                                        /* list; guarded by dirty_lock */
-	uint32_t n_dirty;                                                /* guarded by dirty_lock */
-	bool checkpoint_wanted, keeper_stop, keeper_runs, relaxed_waits; /* guarded by dirty_lock */
+	struct wal_stream *dirty; /* list; guarded by dirty_lock */
+	uint32_t n_dirty;         /* guarded by dirty_lock */
+	bool checkpoint_wanted, retain_wanted, keeper_stop, keeper_runs, relaxed_waits; /* guarded by dirty_lock */
 	pthread_cond_t keeper_cond;
 	pthread_t keeper;
 
@@ -68,6 +69,8 @@ struct wal_store {
 };
 
 int64_t wal_store_now(const struct wal_store *store);
+/* The time that retention believes it to be: never more ahead than time has passed. In retention.c. */
+int64_t wal_store_retention_now(struct wal_store *store);
 /* A trace line; nothing without a tracer. */
 void wal_store_trace(const struct wal_store *store, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* Notes a trouble and traces it. */

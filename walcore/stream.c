@@ -231,12 +231,14 @@ void wal_stream_stop_locked(struct wal_stream *stream, int code, const char *rea
 void wal_stream_apply_settings_locked(struct wal_stream *stream)
 {
 	struct wal_store *store = stream->store;
+	const struct wal_settings *own = &stream->slot.settings;
 	uint64_t durability;
 
 	pthread_mutex_lock(&store->state_lock);
-	durability = wal_settings_pick(stream->slot.settings.durability, store->super.settings.durability,
+	durability = wal_settings_pick(own->durability, store->super.settings.durability,
 				       store->opts.flags & WAL_OPEN_RELAXED ? WAL_DURABILITY_RELAXED
 									    : WAL_DURABILITY_DURABLE);
+	stream->limits = wal_limits_pick(own, &store->super.settings);
 	pthread_mutex_unlock(&store->state_lock);
 	stream->durable = durability == WAL_DURABILITY_DURABLE;
 }

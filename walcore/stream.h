@@ -24,6 +24,11 @@ struct wal_live {
 	uint64_t damaged;
 };
 
+/* What retention leaves; WAL_FOREVER: no limit. */
+struct wal_limits {
+	uint64_t age_ns, bytes, records;
+};
+
 struct wal_stream {
 	struct wal_store *store;
 	atomic_uint refs;
@@ -49,8 +54,9 @@ struct wal_stream {
 	atomic_uint pins; /* open records, iterators, drafts */
 	atomic_bool used; /* for the clock */
 	uint64_t reserved;
-	bool durable;        /* effective */
-	atomic_bool deleted; /* set with the lock held */
+	struct wal_limits limits; /* effective */
+	bool durable;             /* effective */
+	atomic_bool deleted;      /* set with the lock held */
 	bool flushing;
 	bool slot_dirty;
 	bool marked_relaxed; /* told the dirty list that it is relaxed */
@@ -105,6 +111,17 @@ void wal_store_make_room(struct wal_store *store);
 void wal_stream_close_files_locked(struct wal_stream *stream, const struct wal_segment *keep);
 void wal_stream_apply_settings_locked(struct wal_stream *stream);
 
+/* trim.c */
+/* Makes `first` the oldest record. Returns the number of segments that went. */
+int wal_stream_trim_locked(struct wal_stream *stream, uint64_t first);
+
+/* retention.c */
+struct wal_limits wal_limits_pick(const struct wal_settings *own, const struct wal_settings *store);
+/* Does the last segment hold a tenth of what retention leaves? */
+bool wal_stream_has_share_locked(const struct wal_stream *stream, int64_t now);
+/* Applies retention now. Returns the number of segments that went. */
+int wal_stream_retain_locked(struct wal_stream *stream);
+
 /* recovery.c */
 /* Makes stream->live. The lock is held. */
 int wal_stream_recover_locked(struct wal_stream *stream);
@@ -117,6 +134,8 @@ int wal_store_flush(struct wal_store *store, bool all);
 int wal_store_start_keeper(struct wal_store *store);
 void wal_store_stop_keeper(struct wal_store *store);
 void wal_store_want_checkpoint(void *store);
+/* Retention shall be applied to all streams soon. */
+void wal_store_want_retention(struct wal_store *store);
 
 /* append.c */
 void wal_append_complete(struct wal_append *req, int result);

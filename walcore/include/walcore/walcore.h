@@ -93,7 +93,10 @@ struct wal_opts {
 	uint64_t journal_bytes;       /* size of the commit journal of a new store; 0: 32 MiB, at least 64 KiB */
 	const char *holder;           /* borrowed: who holds the store, for the lock file; NULL: the process name */
 	int64_t (*now_ns)(void *arg); /* the clock; NULL: CLOCK_REALTIME */
-	void *now_arg;
+	/* a clock that never jumps, with any origin; NULL: CLOCK_BOOTTIME, or now_ns where that is given. Retention by age
+	 * believes the first to advance no faster than this one */
+	int64_t (*elapsed_ns)(void *arg);
+	void *now_arg;                              /* for both */
 	void (*trace)(void *arg, const char *line); /* told of rare events (recovery, damage); NULL: nobody */
 	void *trace_arg;
 	const struct wal_io *io; /* caller's, until close; NULL: the operating system */
@@ -402,8 +405,10 @@ int wal_wait(struct wal_stream *stream, uint64_t seq, int64_t timeout_ns);
 #define WAL_TRIM_DURABLE 1u
 int wal_trim(struct wal_stream *stream, uint64_t first, uint32_t flags);
 
-/* Applies the stream's retention now; the store does so by itself about every tenth of the period.
- * Returns the number of segments removed. */
+/* Applies the stream's retention now. Returns the number of segments removed. The store does so by itself: about every
+ * tenth of a period for the age, and for bytes and records whenever a segment is full; a segment is full when it holds a
+ * tenth of what is kept, so that at most about a tenth more stays. Never earlier than asked, also when the clock jumps
+ * ahead while the store is open; what a wrong clock says at the opening is believed. */
 int wal_retain(struct wal_stream *stream);
 
 /* ---- checking ---------------------------------------------------------------------------------------- */
