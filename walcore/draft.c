@@ -127,6 +127,20 @@ static int end_chunk(struct wal_draft *draft)
 	return 0;
 }
 
+/* A chunk is written when it is full, or by the commit; and the commit adds head, frame and sums. While space is low their blocks are
+ * taken when the chunk begins, so that who is refused hears of it here. */
+static int begin_chunk(struct wal_draft *draft)
+{
+	struct wal_store *store = draft->stream->store;
+	uint64_t from = draft->len > 0 ? content_off(draft) + draft->len : 0;
+	uint64_t end = content_off(draft) + draft->len + WAL_CHUNK + draft->sums_len + 8;
+	int r = wal_space_is_low(store, end - from);
+
+	if (r > 0)
+		r = store->io->fallocate(store->io, draft->fd, from, end - from);
+	return r == -EOPNOTSUPP ? 0 : r;
+}
+
 int wal_draft_write(struct wal_draft *draft, const void *buf, size_t len)
 {
 	const uint8_t *p = buf;
@@ -137,6 +151,9 @@ int wal_draft_write(struct wal_draft *draft, const void *buf, size_t len)
 	while (len > 0) {
 		size_t take = (size_t)wal_min_u64(len, WAL_CHUNK - draft->chunk_len);
 
+		r = draft->chunk_len == 0 ? begin_chunk(draft) : 0;
+		if (r < 0)
+			return r;
 		memcpy(draft->chunk + draft->chunk_len, p, take);
 		draft->chunk_len += take;
 		draft->len += take;

@@ -30,6 +30,14 @@ static int refresh(struct wal_store *store, uint64_t *ret_avail)
 	return 0;
 }
 
+int wal_space_is_low(struct wal_store *store, uint64_t bytes)
+{
+	uint64_t avail = 0;
+	int r = refresh(store, &avail);
+
+	return r < 0 ? r : avail < atomic_load(&store->reserved) + bytes + WAL_SPACE_LOW;
+}
+
 /* Takes blocks for all that is reserved in the stream, and some for frames. */
 static int take_blocks(struct wal_stream *stream, uint64_t bytes, uint32_t flags)
 {
@@ -56,15 +64,14 @@ static int take_blocks(struct wal_stream *stream, uint64_t bytes, uint32_t flags
 int wal_reserve(struct wal_stream *stream, uint64_t bytes, uint32_t flags)
 {
 	struct wal_store *store = stream->store;
-	uint64_t avail = 0;
 	int r;
 
 	r = wal_append_check(stream);
 	if (r == 0)
-		r = refresh(store, &avail);
+		r = wal_space_is_low(store, bytes);
 	if (r < 0)
 		return r;
-	if (avail < atomic_load(&store->reserved) + bytes + WAL_SPACE_LOW) {
+	if (r > 0) {
 		if (flags & WAL_NOWAIT)
 			return -EAGAIN;
 		r = take_blocks(stream, bytes, flags);

@@ -139,6 +139,8 @@ void wal_store_want_retention(struct wal_store *store);
 
 /* append.c */
 void wal_append_complete(struct wal_append *req, int result);
+/* Are blocks to be taken for `bytes` more, because the disk is nearly full? 1 or 0, or an error. */
+int wal_space_is_low(struct wal_store *store, uint64_t bytes);
 /* May a record of this content length be appended now? Checks all but the sizes. */
 int wal_append_allowed_locked(const struct wal_stream *stream, const struct wal_append *req);
 /* Makes req visible, or hands it to the journal; then unlocks and tells who waits. Returns as wal_append_submit. */
