@@ -107,7 +107,7 @@ static void end_record(struct append_file *file)
 
 static void drop_record(struct append_file *file)
 {
-	walfs_pending_drop(&file->pending, &file->fs->budget, file->inode->stream);
+	walfs_pending_drop(&file->pending, file->inode->stream);
 	end_record(file);
 }
 
@@ -185,7 +185,7 @@ static void settle(struct append_file *file, int result)
 {
 	if (result < 0)
 		log_failure(file, result);
-	walfs_pending_done(&file->pending, &file->fs->budget, file->inode->stream, result);
+	walfs_pending_done(&file->pending, file->inode->stream, result);
 	end_record(file);
 	if (result >= 0)
 		walfs_notify_committed(file->fs, file->inode);
@@ -248,8 +248,7 @@ static void note_writer(struct walfs_call *call, struct append_file *file)
 static int add(struct walfs_call *call, struct append_file *file, const void *data, uint64_t n)
 {
 	struct wal_span header = { file->header, file->header_len };
-	int err = walfs_pending_add(&file->pending, &file->fs->budget, file->inode->stream, header, data, n,
-				    call->wait);
+	int err = walfs_pending_add(&file->pending, file->inode->stream, header, data, n, call->wait);
 	if (err == 0)
 		file->end += n;
 	return err;
@@ -541,7 +540,8 @@ int walfs_append_open(struct walfs_call *call)
 	walfs_inode_ref(&fs->inodes, inode);
 	walfs_opener_init(&file->opener, walfs_call_pid(call));
 	file->stamp = walfs_staged_stamp(&fs->staged);
-	walfs_file_add(&fs->files, &file->file, &append_ops);
+	walfs_pending_init(&file->pending, call->user);
+	walfs_file_add(call, &file->file, &append_ops);
 	pthread_mutex_lock(&inode->lock);
 	DL_APPEND2(inode->appends, file, other_prev, other_next);
 	pthread_mutex_unlock(&inode->lock);

@@ -63,6 +63,8 @@ void walfs_call_send(struct walfs_call *call)
 {
 	struct walfs_call *copy = walfs_call_copy(call);
 	if (!copy) {
+		if (call->user)
+			walfs_user_leave(call->user);
 		walfs_reply_err(call->req, -ENOMEM, call->sense);
 		return;
 	}

@@ -23,6 +23,7 @@
 
 struct walfs;
 struct walfs_call;
+struct walfs_user;
 
 typedef int walfs_handler(struct walfs_call *call);
 
@@ -45,7 +46,8 @@ struct walfs_call {
 	uint32_t flags; /* rename */
 	bool awaited;   /* await.c's: has waited, and until how many commits had ended */
 	uint64_t await_n;
-	bool has_turn; /* turn.c's */
+	struct walfs_user *user; /* open: whose file it will be */
+	bool has_turn;           /* turn.c's */
 	bool has_file;
 	struct fuse_file_info fi;
 	int to_set;  /* setattr, and the values for it */

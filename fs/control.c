@@ -157,7 +157,7 @@ int walfs_control_open(struct walfs_call *call)
 	file->inode = inode;
 	if (inode)
 		walfs_inode_ref(&fs->inodes, inode);
-	walfs_file_add(&fs->files, &file->file, &control_ops);
+	walfs_file_add(call, &file->file, &control_ops);
 
 	call->fi.fh = (uintptr_t)file;
 	call->fi.direct_io = walfs_node_caching(call->node.kind)->direct_io;

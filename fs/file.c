@@ -4,6 +4,7 @@
  */
 #include "file.h"
 
+#include "call.h"
 #include "walfs.h"
 
 #include <utlist.h>
@@ -21,9 +22,11 @@ void walfs_files_fini(struct walfs_files *files)
 	pthread_mutex_destroy(&files->lock);
 }
 
-void walfs_file_add(struct walfs_files *files, struct walfs_file *file, const struct walfs_file_ops *ops)
+void walfs_file_add(struct walfs_call *call, struct walfs_file *file, const struct walfs_file_ops *ops)
 {
+	struct walfs_files *files = &call->fs->files;
 	file->ops = ops;
+	file->user = call->user;
 	pthread_mutex_lock(&files->lock);
 	DL_APPEND(files->head, file);
 	files->n++;
@@ -36,6 +39,7 @@ void walfs_file_remove(struct walfs_files *files, struct walfs_file *file)
 	DL_DELETE(files->head, file);
 	files->n--;
 	pthread_mutex_unlock(&files->lock);
+	walfs_user_leave(file->user);
 }
 
 uint64_t walfs_files_count(struct walfs_files *files)

@@ -16,6 +16,7 @@ struct stat;
 struct walfs;
 struct walfs_call;
 struct walfs_file;
+struct walfs_user;
 struct fuse_file_info;
 
 /* What a kind of open file can do. The handlers follow call.h; NULL is the answer that ops.c has for it. */
@@ -35,6 +36,7 @@ struct walfs_file_ops {
 /* The first member of every kind of open file. */
 struct walfs_file {
 	const struct walfs_file_ops *ops;
+	struct walfs_user *user;        /* immutable: who opened it */
 	struct walfs_file *prev, *next; /* guarded by the list's lock */
 };
 
@@ -49,7 +51,9 @@ struct walfs_files {
 void walfs_files_init(struct walfs_files *files);
 void walfs_files_fini(struct walfs_files *files);
 
-void walfs_file_add(struct walfs_files *files, struct walfs_file *file, const struct walfs_file_ops *ops);
+/* For the open file of this call, which has its user. From remove on the user may be gone: what the file took of him is
+ * to be given back before. */
+void walfs_file_add(struct walfs_call *call, struct walfs_file *file, const struct walfs_file_ops *ops);
 void walfs_file_remove(struct walfs_files *files, struct walfs_file *file);
 uint64_t walfs_files_count(struct walfs_files *files);
 

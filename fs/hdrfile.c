@@ -200,7 +200,7 @@ int walfs_hdrfile_open(struct walfs_call *call)
 	file->stream = call->node.stream;
 	file->uid = call->node.uid;
 	pthread_mutex_init(&file->lock, NULL);
-	walfs_file_add(&fs->files, &file->file, &hdr_ops);
+	walfs_file_add(call, &file->file, &hdr_ops);
 
 	call->fi.fh = (uintptr_t)file;
 	call->fi.direct_io = walfs_node_caching(WALFS_APPEND_HDR)->direct_io;

@@ -366,7 +366,7 @@ int walfs_list_open(struct walfs_call *call)
 	file->inode = inode;
 	if (inode)
 		walfs_inode_ref(&fs->inodes, inode);
-	walfs_file_add(&fs->files, &file->file, &list_ops);
+	walfs_file_add(call, &file->file, &list_ops);
 	call->fi.fh = (uintptr_t)file;
 	if (fuse_reply_open(call->req, &call->fi) < 0)
 		close_file(fs, file); /* interrupted: no RELEASEDIR will come */

@@ -18,6 +18,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -59,6 +60,16 @@ static void set_signals(struct fuse_session *session)
 static void trace(void *arg, const char *line)
 {
 	walfs_log(arg, WALFS_LOG_INFO, "%s", line);
+}
+
+/* The soft limit is low for the sake of select(2), which is not used here. */
+static void raise_open_files(void)
+{
+	struct rlimit limit;
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+		return;
+	limit.rlim_cur = limit.rlim_max;
+	(void)setrlimit(RLIMIT_NOFILE, &limit); /* it may stay as it is */
 }
 
 /* ---- setting up -------------------------------------------------------------------------------------- */
@@ -147,6 +158,7 @@ static int init_fs(struct walfs *fs)
 	fs->gid = fs->opts->gid != WALFS_ID_UNSET ? fs->opts->gid : getegid();
 	fs->sees_processes = walfs_opener_sees_processes();
 	walfs_inodes_init(&fs->inodes);
+	walfs_users_init(&fs->users, fs->opts);
 	walfs_files_init(&fs->files);
 	walfs_staged_init(&fs->staged);
 	fs->scratch = malloc(WALFS_SCRATCH_BYTES);
@@ -203,6 +215,7 @@ static int close_fs(struct walfs *fs, bool was_mounted)
 	walfs_inodes_fini(&fs->inodes);
 	walfs_files_fini(&fs->files);
 	walfs_staged_fini(&fs->staged);
+	walfs_users_fini(&fs->users);
 	free(fs->scratch);
 	int err = fs->store ? wal_store_close(fs->store) : 0;
 	if (err < 0)
@@ -215,6 +228,7 @@ static int mount_and_run(const struct walfs_opts *opts, struct walfs_log *log, c
 {
 	struct walfs fs = { .opts = opts, .log = log, .ready = on_ready, .ready_arg = daemon };
 	bool mounted = false;
+	raise_open_files();
 	int err = init_fs(&fs);
 	if (err == 0)
 		err = open_store(&fs, place);

@@ -296,7 +296,7 @@ static void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to
 
 /* ---- files ------------------------------------------------------------------------------------------- */
 
-static int do_open(struct walfs_call *call)
+static int open_kind(struct walfs_call *call)
 {
 	switch (call->node.kind) {
 	case WALFS_APPEND:
@@ -310,6 +310,26 @@ static int do_open(struct walfs_call *call)
 	default:
 		return walfs_control_open(call);
 	}
+}
+
+/* An open file is somebody's from the start, and what it takes is taken from him. */
+static int open_as(struct walfs_call *call, walfs_handler *open)
+{
+	struct walfs_users *users = &call->fs->users;
+	struct walfs_user *user = call->user; /* where it runs again */
+	int err = user ? 0 : walfs_user_enter(users, fuse_req_ctx(call->req)->uid, &user);
+	if (err < 0)
+		return err;
+	call->user = user;
+	err = open(call);
+	if (err < 0 && err != -EAGAIN)
+		walfs_user_leave(user);
+	return err;
+}
+
+static int do_open(struct walfs_call *call)
+{
+	return open_as(call, open_kind);
 }
 
 static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
@@ -407,10 +427,15 @@ static void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
 
 /* ---- directories ------------------------------------------------------------------------------------- */
 
+static int do_opendir(struct walfs_call *call)
+{
+	return open_as(call, walfs_list_open);
+}
+
 static void op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	struct walfs_call call;
-	if (!start(&call, req, ino, walfs_list_open))
+	if (!start(&call, req, ino, do_opendir))
 		return;
 	call.fi = *fi;
 	walfs_call_run(&call);

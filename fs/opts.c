@@ -24,6 +24,8 @@ enum {
 	KEY_INTERVAL,
 	KEY_DIGITS,
 	KEY_MAX_RECORD,
+	KEY_USER_PENDING,
+	KEY_USER_FILES,
 	KEY_RO,
 	KEY_APPEND_ONLY,
 	KEY_UID,
@@ -44,6 +46,8 @@ static const struct fuse_opt table[] = {
 	FUSE_OPT_KEY("interval=", KEY_INTERVAL),
 	FUSE_OPT_KEY("digits=", KEY_DIGITS),
 	FUSE_OPT_KEY("max_record=", KEY_MAX_RECORD),
+	FUSE_OPT_KEY("user_pending=", KEY_USER_PENDING),
+	FUSE_OPT_KEY("user_files=", KEY_USER_FILES),
 	FUSE_OPT_KEY("ro", KEY_RO),
 	FUSE_OPT_KEY("append_only", KEY_APPEND_ONLY),
 	FUSE_OPT_KEY("uid=", KEY_UID),
@@ -121,6 +125,8 @@ const char walfs_opts_help[] =
 	"  -o interval=TIME the longest that a relaxed record waits for the disk: 1s, 100ms\n"
 	"  -o digits=N      list records with N digits, 0 to 20; 0 is plain (default: 10)\n"
 	"  -o max_record=SIZE  the largest content of a record: 64K, 1G (default: 1G)\n"
+	"  -o user_pending=SIZE  what one user can have written and not committed (default: 4G)\n"
+	"  -o user_files=N  how many files one user can have open (default: 16384)\n"
 	"  -o ro            read only; works on a store in use\n"
 	"  -o append_only   refuse rm, rmdir, rename, chmod and chown\n"
 	"  -o uid=N,gid=N   show this owner\n"
@@ -182,6 +188,17 @@ static int parse_value(struct walfs_opts *opts, const char *arg, int key)
 			return -1;
 		opts->max_record = settings.max_record;
 		return 0;
+	case KEY_USER_PENDING:
+		if (parse_setting(opts, "retention.bytes", arg, value, &settings) < 0)
+			return -1;
+		if (settings.retention_bytes == 0)
+			return problem(opts, "bad value in option '%s'", arg);
+		opts->user_pending = settings.retention_bytes;
+		return 0;
+	case KEY_USER_FILES:
+		if (parse_number(opts, arg, value, 10, UINT32_MAX, &opts->user_files) < 0)
+			return -1;
+		return opts->user_files > 0 ? 0 : problem(opts, "bad value in option '%s'", arg);
 	case KEY_DIGITS:
 		return parse_number(opts, arg, value, 10, WALFS_DIGITS_MAX, &opts->digits);
 	case KEY_UID:
@@ -256,6 +273,8 @@ static int parse_one(void *data, const char *arg, int key, struct fuse_args *out
 	case KEY_INTERVAL:
 	case KEY_DIGITS:
 	case KEY_MAX_RECORD:
+	case KEY_USER_PENDING:
+	case KEY_USER_FILES:
 	case KEY_UID:
 	case KEY_GID:
 	case KEY_UMASK:

@@ -20,8 +20,10 @@ struct walfs_opts {
 	char *mountpoint; /* as given */
 	bool foreground, debug, help, version;
 	bool relaxed, read_only, append_only;
-	uint64_t interval_ns; /* 0: the engine's */
-	uint64_t max_record;  /* 0: the engine's */
+	uint64_t interval_ns;  /* 0: the engine's */
+	uint64_t max_record;   /* 0: the engine's */
+	uint64_t user_pending; /* 0: user.c's */
+	uint32_t user_files;   /* 0: user.c's */
 	unsigned digits;
 	uint32_t uid, gid; /* shown as the owner of everything, or WALFS_ID_UNSET */
 	uint32_t umask;    /* bits that nothing shows */

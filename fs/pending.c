@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * Up to 1 MiB the bytes are in a buffer that grows by doubling, and their space is reserved in the stream. A longer record,
- * or any record while the budget is used up, becomes a draft of the engine: what is in the buffer is written to it, the
+ * or any record while the user has his share of memory, becomes a draft of the engine: what is in the buffer is written to it, the
  * buffer and the reservation are given back, and what follows is written straight on. So a record of 1 GiB takes no
  * memory to speak of, and the disk's space is not counted twice.
  */
@@ -16,31 +16,22 @@
 
 static const char zeros[64 * 1024];
 
-static bool take(struct walfs_budget *budget, size_t n)
+void walfs_pending_init(struct walfs_pending *pending, struct walfs_user *user)
 {
-	size_t used = atomic_fetch_add(&budget->used_bytes, n);
-	if (used + n <= WALFS_PENDING_BUDGET)
-		return true;
-	atomic_fetch_sub(&budget->used_bytes, n);
-	return false;
+	*pending = (struct walfs_pending){ .user = user };
 }
 
-static void give(struct walfs_budget *budget, size_t n)
-{
-	atomic_fetch_sub(&budget->used_bytes, n);
-}
-
-static void free_buf(struct walfs_pending *pending, struct walfs_budget *budget)
+static void free_buf(struct walfs_pending *pending)
 {
 	if (pending->buf)
-		give(budget, pending->cap);
+		walfs_user_give(pending->user, WALFS_MEMORY, pending->cap);
 	free(pending->buf);
 	pending->buf = NULL;
 	pending->cap = 0;
 }
 
 /* Makes room for `len` bytes in memory. False where they shall not be in memory. */
-static bool grow(struct walfs_pending *pending, struct walfs_budget *budget, uint64_t len)
+static bool grow(struct walfs_pending *pending, uint64_t len)
 {
 	if (pending->draft || len > WALFS_PENDING_MEMORY_MAX)
 		return false;
@@ -49,11 +40,11 @@ static bool grow(struct walfs_pending *pending, struct walfs_budget *budget, uin
 		cap *= 2;
 	if (cap == pending->cap)
 		return true;
-	if (!take(budget, cap - pending->cap))
+	if (walfs_user_take(pending->user, WALFS_MEMORY, cap - pending->cap) < 0)
 		return false;
 	char *buf = realloc(pending->buf, cap);
 	if (!buf) {
-		give(budget, cap - pending->cap);
+		walfs_user_give(pending->user, WALFS_MEMORY, cap - pending->cap);
 		return false;
 	}
 	pending->buf = buf;
@@ -76,21 +67,22 @@ static int add_to_memory(struct walfs_pending *pending, struct wal_stream *strea
 	return 0;
 }
 
-static int start_draft(struct walfs_pending *pending, struct walfs_budget *budget, struct wal_stream *stream,
-		       struct wal_span header)
+static int start_draft(struct walfs_pending *pending, struct wal_stream *stream, struct wal_span header)
 {
-	struct wal_draft *draft;
-	int err = wal_draft_open(stream, header, &draft);
+	struct wal_draft *draft = NULL;
+	int err = walfs_user_take(pending->user, WALFS_DRAFTS, 1);
 	if (err < 0)
 		return err;
-	if (pending->len > 0)
+	err = wal_draft_open(stream, header, &draft);
+	if (err == 0 && pending->len > 0)
 		err = wal_draft_write(draft, pending->buf, pending->len);
 	if (err < 0) {
 		wal_draft_abort(draft);
+		walfs_user_give(pending->user, WALFS_DRAFTS, 1);
 		return err;
 	}
 	pending->draft = draft;
-	free_buf(pending, budget);
+	free_buf(pending);
 	wal_release(stream, pending->reserved_bytes);
 	pending->reserved_bytes = 0;
 	return 0;
@@ -109,24 +101,35 @@ static int add_to_draft(struct walfs_pending *pending, const void *data, uint64_
 	return 0;
 }
 
-int walfs_pending_add(struct walfs_pending *pending, struct walfs_budget *budget, struct wal_stream *stream,
-		      struct wal_span header, const void *data, uint64_t n, uint32_t flags)
+static int add(struct walfs_pending *pending, struct wal_stream *stream, struct wal_span header, const void *data,
+	       uint64_t n, uint32_t flags)
 {
-	uint64_t len;
-	if (__builtin_add_overflow(pending->len, n, &len) || len > wal_max_record(stream))
-		return -EFBIG;
-	if (n == 0)
-		return 0;
-	if (grow(pending, budget, len))
+	if (grow(pending, pending->len + n))
 		return add_to_memory(pending, stream, data, n, flags);
 	if (flags & WAL_NOWAIT)
 		return -EAGAIN;
 	if (!pending->draft) {
-		int err = start_draft(pending, budget, stream, header);
+		int err = start_draft(pending, stream, header);
 		if (err < 0)
 			return err;
 	}
 	return add_to_draft(pending, data, n);
+}
+
+int walfs_pending_add(struct walfs_pending *pending, struct wal_stream *stream, struct wal_span header,
+		      const void *data, uint64_t n, uint32_t flags)
+{
+	uint64_t len, before = pending->len;
+	if (__builtin_add_overflow(before, n, &len) || len > wal_max_record(stream))
+		return -EFBIG;
+	if (n == 0)
+		return 0;
+	int err = walfs_user_take(pending->user, WALFS_PENDING, n);
+	if (err < 0)
+		return err;
+	err = add(pending, stream, header, data, n, flags);
+	walfs_user_give(pending->user, WALFS_PENDING, len - pending->len); /* what was not accepted */
+	return err;
 }
 
 void walfs_pending_request(const struct walfs_pending *pending, struct wal_span header, struct wal_entry *entry,
@@ -144,18 +147,20 @@ void walfs_pending_request(const struct walfs_pending *pending, struct wal_span 
 	req->reserved_bytes = pending->reserved_bytes;
 }
 
-void walfs_pending_done(struct walfs_pending *pending, struct walfs_budget *budget, struct wal_stream *stream,
-			int result)
+void walfs_pending_done(struct walfs_pending *pending, struct wal_stream *stream, int result)
 {
 	if (result < 0 && pending->reserved_bytes > 0)
 		wal_release(stream, pending->reserved_bytes);
 	if (result < 0)
 		wal_draft_abort(pending->draft);
-	free_buf(pending, budget);
-	*pending = (struct walfs_pending){ 0 };
+	if (pending->draft)
+		walfs_user_give(pending->user, WALFS_DRAFTS, 1);
+	walfs_user_give(pending->user, WALFS_PENDING, pending->len);
+	free_buf(pending);
+	walfs_pending_init(pending, pending->user);
 }
 
-void walfs_pending_drop(struct walfs_pending *pending, struct walfs_budget *budget, struct wal_stream *stream)
+void walfs_pending_drop(struct walfs_pending *pending, struct wal_stream *stream)
 {
-	walfs_pending_done(pending, budget, stream, -ECANCELED);
+	walfs_pending_done(pending, stream, -ECANCELED);
 }

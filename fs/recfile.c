@@ -148,7 +148,7 @@ int walfs_recfile_open(struct walfs_call *call)
 	file->inode = inode;
 	file->kind = call->node.kind;
 	walfs_inode_ref(&fs->inodes, inode);
-	walfs_file_add(&fs->files, &file->file, &record_ops);
+	walfs_file_add(call, &file->file, &record_ops);
 
 	call->fi.fh = (uintptr_t)file;
 	call->fi.keep_cache = walfs_node_caching(call->node.kind)->keep_cache;

@@ -75,7 +75,7 @@ static int put_stats(FILE *out, struct walfs *fs)
 	put_u64(out, "errors", stat.errors);
 	put_bool(out, "read_only", stat.read_only);
 	put_u64(out, "files_open", walfs_files_count(&fs->files));
-	put_u64(out, "pending_memory_bytes", atomic_load(&fs->budget.used_bytes));
+	put_u64(out, "pending_memory_bytes", walfs_users_all(&fs->users, WALFS_MEMORY));
 	return 0;
 }
 

@@ -16,6 +16,7 @@
 #include "opts.h"
 #include "pending.h"
 #include "staged.h"
+#include "user.h"
 #include "worker.h"
 
 #include <walcore/walcore.h>
@@ -29,7 +30,7 @@ struct walfs {
 	struct walfs_inodes inodes;
 	struct walfs_files files;
 	struct walfs_staged staged;
-	struct walfs_budget budget;
+	struct walfs_users users;
 	void *scratch;                   /* WALFS_SCRATCH_BYTES of the loop's */
 	_Atomic int64_t changed_ns;      /* the time of the root: the mount, or when a stream came or went */
 	bool sees_processes;             /* /proc is that of our pid namespace */
