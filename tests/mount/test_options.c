@@ -30,6 +30,7 @@ static void bad_options(void **state)
 		{ "interval=soon", "interval" },   { "max_record=0x", "max_record" },
 		{ "max_record=-1", "max_record" }, { "relaxed,nonsense", "nonsense" },
 		{ "uid=nobody-at-all", "uid" },    { "umask=999", "umask" },
+		{ "user_files=0", "user_files" },  { "user_pending=much", "user_pending" },
 	};
 	struct mnt *m = *state;
 
