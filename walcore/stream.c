@@ -171,6 +171,9 @@ int wal_stream_remove_segment_locked(struct wal_stream *stream, struct wal_segme
 		return -ENOMEM;
 	stream->removed = removed;
 	removed[stream->n_removed++] = seg;
+	/* Nobody else has it: nothing will be read or synced of it any more. */
+	if (seg->fd >= 0 && atomic_load(&seg->refs) == 1 && atomic_load(&seg->users) == 0)
+		close_file(stream->store, seg);
 	return 0;
 }
 

@@ -170,6 +170,20 @@ static void small_records(void **state)
 	}
 }
 
+/* Segments that come and go between two flushes hold no descriptors. */
+static void fast_turnover(void **state)
+{
+	struct wal_store_stat stat;
+
+	(void)state;
+	set((struct wal_settings){ .retention_records = 4 });
+	append_n(500);
+	assert_int_equal(wal_store_stat(kit.store, &stat), 0);
+	assert_true(stat.open_files < 20);
+	assert_int_equal(wal_store_sync(kit.store), 0);
+	assert_false(file_exists(kit_segment(&kit, "s", 400, path)));
+}
+
 static struct test_clock elapsed;
 
 static int64_t elapsed_now(void *arg)
@@ -223,8 +237,8 @@ static void clock_jumps(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		CASE(trimmed),      CASE(by_records),    CASE(by_bytes),      CASE(by_age),
-		CASE(of_the_store), CASE(by_the_keeper), CASE(small_records), CASE(clock_jumps),
+		CASE(trimmed),       CASE(by_records),    CASE(by_bytes),      CASE(by_age),      CASE(of_the_store),
+		CASE(by_the_keeper), CASE(small_records), CASE(fast_turnover), CASE(clock_jumps),
 	};
 
 	return cmocka_run_group_tests_name("trim", tests, NULL, NULL);
