@@ -18,118 +18,6 @@
 #include "settings.h"
 #include "stream.h"
 
-/* The bytes of a request as they go to disk: spans over frames made here and the caller's memory. */
-struct image {
-	struct wal_span *spans;
-	size_t n_spans;
-	uint64_t len;
-	uint8_t (*frames)[WAL_FRAME_BYTES];
-	uint8_t *sums;
-	void *heap;
-	struct wal_span own_spans[4 * 8];
-	uint8_t own_frames[8][WAL_FRAME_BYTES];
-	uint8_t own_sums[256];
-};
-
-static int image_init(struct image *image, const struct wal_append *req)
-{
-	uint64_t sums_len = 0;
-	uint8_t *p;
-
-	for (uint32_t i = 0; i < req->n; i++)
-		sums_len += wal_record_sums_len(req->entries[i].content.len);
-	image->heap = NULL;
-	image->spans = image->own_spans;
-	image->frames = image->own_frames;
-	image->sums = image->own_sums;
-	image->n_spans = 0;
-	image->len = 0;
-	if (req->n <= 8 && sums_len <= sizeof(image->own_sums))
-		return 0;
-	p = malloc(req->n * (4 * sizeof(struct wal_span) + WAL_FRAME_BYTES) + sums_len);
-	if (!p)
-		return -ENOMEM;
-	image->heap = p;
-	image->spans = (struct wal_span *)p;
-	p += req->n * 4 * sizeof(struct wal_span);
-	image->frames = (uint8_t(*)[WAL_FRAME_BYTES])p;
-	image->sums = p + (size_t)req->n * WAL_FRAME_BYTES;
-	return 0;
-}
-
-static void image_span(struct image *image, const void *base, size_t len)
-{
-	if (len > 0)
-		image->spans[image->n_spans++] = (struct wal_span){ base, len };
-	image->len += len;
-}
-
-static uint64_t content_sums(struct wal_span content, uint8_t *sums, uint64_t seed)
-{
-	size_t table_len = wal_record_sums_len(content.len), at = 0;
-
-	if (table_len == 0)
-		return wal_record_content_sum(content.base, content.len, seed);
-	for (size_t off = 0; off < content.len; off += WAL_CHUNK, at += 8) {
-		size_t len = (size_t)wal_min_u64(WAL_CHUNK, content.len - off);
-
-		wal_put_le64(sums + at, wal_record_content_sum((const uint8_t *)content.base + off, len, seed));
-	}
-	assert(at == table_len);
-	return wal_record_content_sum(sums, table_len, seed);
-}
-
-static void image_fill(struct image *image, const struct wal_append *req, uint64_t seed)
-{
-	uint8_t *sums = image->sums;
-
-	for (uint32_t i = 0; i < req->n; i++) {
-		const struct wal_entry *entry = &req->entries[i];
-		struct wal_frame frame = { .seq = req->seq + i,
-					   .time_ns = req->time_ns,
-					   .content_len = entry->content.len,
-					   .content_sum = content_sums(entry->content, sums, seed),
-					   .header_len = (uint32_t)entry->header.len,
-					   .more = i + 1 < req->n };
-		size_t sums_len = wal_record_sums_len(entry->content.len);
-
-		wal_frame_encode(image->frames[i], &frame, entry->header, seed);
-		image_span(image, image->frames[i], WAL_FRAME_BYTES);
-		image_span(image, entry->header.base, entry->header.len);
-		image_span(image, entry->content.base, entry->content.len);
-		image_span(image, sums, sums_len);
-		sums += sums_len;
-	}
-}
-
-/* Writes spans one after another: small ones gathered, so that a record is one system call as a rule. */
-static int write_spans(const struct wal_io *io, int fd, const struct wal_span *spans, size_t n, uint64_t off)
-{
-	uint8_t buf[WAL_GATHER_BYTES];
-	size_t used = 0;
-	int r = 0;
-
-	for (size_t i = 0; i < n && r == 0; i++) {
-		if (used > 0 && used + spans[i].len > sizeof(buf)) {
-			r = wal_io_write(io, fd, buf, used, off);
-			off += used;
-			used = 0;
-		}
-		if (r < 0)
-			break;
-		if (spans[i].len > sizeof(buf)) {
-			r = wal_io_write(io, fd, spans[i].base, spans[i].len, off);
-			off += spans[i].len;
-		} else {
-			memcpy(buf + used, spans[i].base, spans[i].len);
-			used += spans[i].len;
-		}
-	}
-	if (r == 0 && used > 0)
-		r = wal_io_write(io, fd, buf, used, off);
-	return r;
-}
-
 /* Sizes alone; nothing of the stream but its limit. Sets the bytes on disk and of the caller. */
 static int check_sizes(struct wal_stream *stream, const struct wal_append *req, uint64_t *ret_len,
 		       uint64_t *ret_payload)
@@ -188,10 +76,10 @@ static int prepare_segment(struct wal_stream *stream, uint64_t len, int64_t now,
 	return wal_stream_pin_locked(stream, wal_stream_last(stream));
 }
 
-static int write_records(struct wal_stream *stream, struct wal_segment *seg, const struct image *image)
+static int write_records(struct wal_stream *stream, struct wal_segment *seg, struct wal_image *image)
 {
 	const struct wal_io *io = stream->store->io;
-	int r = write_spans(io, seg->fd, image->spans, image->n_spans, seg->size);
+	int r = wal_image_write(image, seg->seed, io, seg->fd, seg->size);
 
 	if (r == 0)
 		return 0;
@@ -210,51 +98,57 @@ static void note_index(struct wal_segment *seg, const struct wal_append *req)
 	}
 }
 
-static int append_locked(struct wal_stream *stream, struct wal_append *req, struct image *image, uint64_t len,
-			 bool journaled, uint64_t *reserved)
+int wal_append_write_locked(struct wal_stream *stream, struct wal_append *req, struct wal_image *image,
+			    uint64_t *reserved)
 {
 	struct wal_live *live = stream->live;
 	int64_t now = wal_store_now(stream->store);
 	struct wal_segment *seg;
 	int r;
 
-	r = prepare_segment(stream, len, now, journaled ? reserved : NULL);
+	r = prepare_segment(stream, image->len, now, reserved);
 	if (r < 0)
 		return r;
 	seg = wal_stream_last(stream);
 	req->seq = live->next;
 	req->time_ns = now > live->last_time ? now : live->last_time;
-	image_fill(image, req, seg->seed);
-	assert(image->len == len);
 	r = write_records(stream, seg, image);
 	if (r == 0) {
 		bool was_dirty = seg->dirty;
 
-		if (journaled) {
-			struct wal_journal_entry entry = { .type = WAL_ENTRY_APPEND,
-							   .stream_id = stream->id,
-							   .seq = req->seq,
-							   .n = req->n,
-							   .segment = seg->id.first,
-							   .off = seg->size };
-
-			req->priv[WAL_PRIV_LSN] = wal_journal_put(&stream->store->journal, &entry, image->spans,
-								  image->n_spans, &stream->bound, stream->name, req,
-								  reserved);
-			live->pending++;
-		}
 		note_index(seg, req);
-		seg->size += len;
+		seg->size += image->len;
 		seg->dirty = true;
 		live->next += req->n;
 		live->last_time = req->time_ns;
-		if (!was_dirty || (!journaled && !stream->marked_relaxed)) {
-			stream->marked_relaxed |= !journaled;
-			wal_stream_mark_dirty_locked(stream, !journaled);
+		if (!was_dirty || (!reserved && !stream->marked_relaxed)) {
+			stream->marked_relaxed |= !reserved;
+			wal_stream_mark_dirty_locked(stream, !reserved);
 		}
 	}
 	wal_stream_unpin(seg);
 	return r;
+}
+
+static int append_locked(struct wal_stream *stream, struct wal_append *req, struct wal_image *image, bool journaled,
+			 uint64_t *reserved)
+{
+	struct wal_segment *seg;
+	struct wal_journal_entry entry = { .type = WAL_ENTRY_APPEND, .stream_id = stream->id, .n = req->n };
+	int r;
+
+	r = wal_append_write_locked(stream, req, image, journaled ? reserved : NULL);
+	if (r < 0 || !journaled)
+		return r;
+	assert(image->whole);
+	seg = wal_stream_last(stream);
+	entry.seq = req->seq;
+	entry.segment = seg->id.first;
+	entry.off = seg->size - image->len;
+	req->priv[WAL_PRIV_LSN] = wal_journal_put(&stream->store->journal, &entry, image->spans, image->n_spans,
+						  &stream->bound, stream->name, req, reserved);
+	stream->live->pending++;
+	return 0;
 }
 
 static void count(struct wal_store *store, const struct wal_append *req)
@@ -331,7 +225,7 @@ static int submit(struct wal_stream *stream, struct wal_append *req)
 {
 	struct wal_store *store = stream->store;
 	uint64_t len, reserved = 0, payload;
-	struct image image;
+	struct wal_image image;
 	bool journaled;
 	int r;
 
@@ -341,18 +235,18 @@ static int submit(struct wal_stream *stream, struct wal_append *req)
 	if (r < 0)
 		return r;
 	req->priv[WAL_PRIV_BYTES] = payload;
-	r = image_init(&image, req);
+	r = wal_image_init(&image, req, len, wal_journal_payload_max(&store->journal));
 	if (r < 0)
 		return r;
 again:
-	r = wal_stream_lock_live(stream, 0);
+	r = wal_append_lock(stream);
 	if (r < 0)
 		goto out;
 	journaled = wal_append_journaled_locked(stream);
 	if (journaled && reserved == 0) { /* room in the journal is waited for without the lock */
 		pthread_mutex_unlock(&stream->lock);
 		if (len > wal_journal_payload_max(&store->journal)) {
-			r = req->n == 1 ? wal_draft_append(stream, req) : -EMSGSIZE;
+			r = req->n == 1 ? wal_draft_append(stream, req) : wal_batch_append(stream, req, &image);
 			goto out;
 		}
 		reserved = wal_entry_len(len) + WAL_JOURNAL_EXTRA;
@@ -366,7 +260,7 @@ again:
 	r = wal_append_allowed_locked(stream, req);
 	if (r == 0) {
 		req->stream = stream;
-		r = append_locked(stream, req, &image, len, journaled, &reserved);
+		r = append_locked(stream, req, &image, journaled, &reserved);
 	}
 	if (r < 0)
 		pthread_mutex_unlock(&stream->lock);
@@ -374,7 +268,7 @@ again:
 		r = wal_append_finish(stream, req, journaled);
 out:
 	wal_journal_unreserve(&store->journal, reserved);
-	free(image.heap);
+	wal_image_fini(&image);
 	return r;
 }
 
@@ -432,7 +326,7 @@ bool wal_append_waits(struct wal_stream *stream, const struct wal_append *req)
 
 	if (req->draft || pthread_mutex_trylock(&stream->lock) != 0)
 		return true;
-	waits = !stream->live && !stream->deleted;
+	waits = stream->batching || (!stream->live && !stream->deleted);
 	journaled = wal_append_journaled_locked(stream);
 	pthread_mutex_unlock(&stream->lock);
 	if (waits || !journaled)

@@ -28,15 +28,17 @@
 /* Contents are checksummed by chunks, so that a piece of a large one can be read without reading it all. */
 #define WAL_CHUNK (UINT64_C(64) << 10)
 
-/* A batch is written by one piece; past this its frames would not fit any journal worth having. */
+/* A batch is in one segment, and nobody else appends to its stream while it is written: a bound on both. */
 #define WAL_BATCH_BYTES_MAX (UINT64_C(64) << 20)
+/* It is encoded and written in pieces of about this size, which stay in the processor's cache. */
+#define WAL_BATCH_PIECE (UINT64_C(128) << 10)
 
 /* The index has a point about every so many bytes of a segment: one page to read for a record found by it. */
 #define WAL_INDEX_STEP 4096
 /* Below this many points a scan of the segment is as fast as reading an index file. */
 #define WAL_INDEX_SAVE_MIN 64
 
-/* Commit groups gather small spans in a buffer of this size on the stack before each system call. */
+/* An append up to this size is gathered on the stack, so that it is one system call and no allocation. */
 #define WAL_GATHER_BYTES 16384
 /* Scans read a segment through a window of this size; it holds any header with its frame. */
 #define WAL_WINDOW_BYTES (256 * 1024)

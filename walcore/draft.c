@@ -346,7 +346,7 @@ int wal_draft_commit(struct wal_stream *stream, struct wal_append *req)
 		r = wal_stream_lock_live(stream, 0);
 		if (r < 0)
 			break;
-		while (stream->flushing)
+		while (stream->flushing || stream->batching)
 			pthread_cond_wait(&stream->cond, &stream->lock);
 		journaled = wal_append_journaled_locked(stream);
 		req->stream = stream;

@@ -365,7 +365,7 @@ int wal_stream_create(struct wal_store *store, struct wal_span key, const struct
 
 /* ---- names ------------------------------------------------------------------------------------------- */
 
-/* Waits until neither a flush nor a journaled append is under way; live and locked on success. */
+/* Waits until neither a flush, nor a large batch, nor a journaled append is under way; live and locked on success. */
 static int lock_idle(struct wal_stream *stream)
 {
 	struct wal_journal *journal = &stream->store->journal;
@@ -375,7 +375,7 @@ static int lock_idle(struct wal_stream *stream)
 		r = wal_stream_lock_live(stream, 0);
 		if (r < 0)
 			return r;
-		while (stream->flushing)
+		while (stream->flushing || stream->batching)
 			pthread_cond_wait(&stream->cond, &stream->lock);
 		if (stream->deleted || !stream->live) {
 			pthread_mutex_unlock(&stream->lock);

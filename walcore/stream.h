@@ -11,6 +11,7 @@
 #ifndef WAL_STREAM_H
 #define WAL_STREAM_H
 
+#include "image.h"
 #include "segment.h"
 #include "store.h"
 
@@ -41,7 +42,7 @@ struct wal_stream {
 	struct wal_stream *ring_next, *ring_prev; /* of live ones; NULL: not in it */
 
 	pthread_mutex_t lock;
-	pthread_cond_t cond; /* flushing ended */
+	pthread_cond_t cond; /* flushing or batching ended */
 	char name[WAL_NAME_MAX + 1];
 	uint64_t id; /* immutable */
 	struct wal_slot slot;
@@ -58,6 +59,7 @@ struct wal_stream {
 	bool durable;             /* effective */
 	atomic_bool deleted;      /* set with the lock held */
 	bool flushing;
+	bool batching; /* a large batch is being synced: nobody else appends */
 	bool slot_dirty;
 	bool marked_relaxed; /* told the dirty list that it is relaxed */
 	int stopped;         /* 0, or why */
@@ -143,6 +145,10 @@ void wal_append_complete(struct wal_append *req, int result);
 int wal_space_is_low(struct wal_store *store, uint64_t bytes);
 /* May a record of this content length be appended now? Checks all but the sizes. */
 int wal_append_allowed_locked(const struct wal_stream *stream, const struct wal_append *req);
+/* Writes the records at the end of the last segment, or of a new one, with the next numbers. reserved: the journal's, where
+ * their commit goes there; else NULL. */
+int wal_append_write_locked(struct wal_stream *stream, struct wal_append *req, struct wal_image *image,
+			    uint64_t *reserved);
 /* Makes req visible, or hands it to the journal; then unlocks and tells who waits. Returns as wal_append_submit. */
 int wal_append_finish(struct wal_stream *stream, struct wal_append *req, bool durable);
 bool wal_append_journaled_locked(const struct wal_stream *stream);
@@ -151,6 +157,12 @@ bool wal_append_journaled_locked(const struct wal_stream *stream);
 
 /* What the library keeps in a request's priv. */
 enum { WAL_PRIV_BLOCKING, WAL_PRIV_SEM, WAL_PRIV_RESULT, WAL_PRIV_LSN, WAL_PRIV_BYTES, WAL_PRIV_OWN_DRAFT };
+
+/* batch.c */
+/* wal_stream_lock_live for those who append: waits for a large batch that is under way. */
+int wal_append_lock(struct wal_stream *stream);
+/* A batch too large for the journal. Returns as wal_append_submit, but never 1. Waits for the disk. */
+int wal_batch_append(struct wal_stream *stream, struct wal_append *req, struct wal_image *image);
 
 /* draft.c */
 /* The draft has become a record. */

@@ -50,6 +50,19 @@ static void draft(struct crash *crash)
 	(void)promise_append(&crash->promise, crash->stream, 1, 5, 60, 0);
 }
 
+/* Batches past an eighth of the journal, alone and among others. */
+static void large_batch(struct crash *crash)
+{
+	(void)promise_append(&crash->promise, crash->stream, 40, 3, 300, 0);
+	(void)promise_append(&crash->promise, crash->stream, 2, 3, 70000, 0);
+	(void)promise_append(&crash->promise, crash->stream, 1, 5, 50, 0);
+	(void)promise_append(&crash->promise, crash->stream, 3, 5, 50, 0);
+	(void)promise_append(&crash->promise, crash->stream, 60, 0, 200, WAL_APPEND_DURABLE);
+	(void)promise_append(&crash->promise, crash->stream, 60, 0, 200, 0);
+	(void)promise_append(&crash->promise, crash->stream, 0, 0, 100, 0);
+	(void)promise_append(&crash->promise, crash->stream, 1, 5, 60, 0);
+}
+
 static const struct crash_body bodies[] = {
 	{ .name = "durable", .before = put_one, .body = durable },
 	{ .name = "relaxed", .relaxed = true, .before = put_one, .body = relaxed },
@@ -60,6 +73,9 @@ static const struct crash_body bodies[] = {
 	{ .name = "draft", .before = put_one, .body = draft },
 	{ .name = "draft in an empty stream", .body = draft },
 	{ .name = "draft, relaxed", .relaxed = true, .before = put_one, .body = draft },
+	{ .name = "large batch", .before = put_one, .body = large_batch },
+	{ .name = "large batch in an empty stream", .segment_bytes = 16384, .body = large_batch },
+	{ .name = "large batch, relaxed", .relaxed = true, .before = put_one, .body = large_batch },
 };
 
 #define CASE(name, i)                         \
@@ -82,19 +98,37 @@ CASE(rotate_relaxed, 5)
 CASE(draft, 6)
 CASE(draft_empty, 7)
 CASE(draft_relaxed, 8)
+CASE(large_batch, 9)
+CASE(large_batch_empty, 10)
+CASE(large_batch_relaxed, 11)
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(durable_stop),        cmocka_unit_test(durable_fail),
-		cmocka_unit_test(relaxed_stop),        cmocka_unit_test(relaxed_fail),
-		cmocka_unit_test(batch_stop),          cmocka_unit_test(batch_fail),
-		cmocka_unit_test(batch_relaxed_stop),  cmocka_unit_test(batch_relaxed_fail),
-		cmocka_unit_test(rotate_stop),         cmocka_unit_test(rotate_fail),
-		cmocka_unit_test(rotate_relaxed_stop), cmocka_unit_test(rotate_relaxed_fail),
-		cmocka_unit_test(draft_stop),          cmocka_unit_test(draft_fail),
-		cmocka_unit_test(draft_empty_stop),    cmocka_unit_test(draft_empty_fail),
-		cmocka_unit_test(draft_relaxed_stop),  cmocka_unit_test(draft_relaxed_fail),
+		cmocka_unit_test(durable_stop),
+		cmocka_unit_test(durable_fail),
+		cmocka_unit_test(relaxed_stop),
+		cmocka_unit_test(relaxed_fail),
+		cmocka_unit_test(batch_stop),
+		cmocka_unit_test(batch_fail),
+		cmocka_unit_test(batch_relaxed_stop),
+		cmocka_unit_test(batch_relaxed_fail),
+		cmocka_unit_test(rotate_stop),
+		cmocka_unit_test(rotate_fail),
+		cmocka_unit_test(rotate_relaxed_stop),
+		cmocka_unit_test(rotate_relaxed_fail),
+		cmocka_unit_test(draft_stop),
+		cmocka_unit_test(draft_fail),
+		cmocka_unit_test(draft_empty_stop),
+		cmocka_unit_test(draft_empty_fail),
+		cmocka_unit_test(draft_relaxed_stop),
+		cmocka_unit_test(draft_relaxed_fail),
+		cmocka_unit_test(large_batch_stop),
+		cmocka_unit_test(large_batch_fail),
+		cmocka_unit_test(large_batch_empty_stop),
+		cmocka_unit_test(large_batch_empty_fail),
+		cmocka_unit_test(large_batch_relaxed_stop),
+		cmocka_unit_test(large_batch_relaxed_fail),
 	};
 
 	return cmocka_run_group_tests_name("crash_append", tests, NULL, NULL);

@@ -5,6 +5,8 @@
  */
 #include "crash.h"
 
+#include <sys/stat.h>
+
 static struct kit kit;
 static struct promise promise;
 static struct wal_stream *stream;
@@ -174,6 +176,67 @@ static void draft_not_renamed(void **state)
 	end();
 }
 
+/* What a sync of the segment has covered, by the length of the file. */
+static uint64_t synced_len;
+static int (*count_sync)(const struct wal_io *io, int fd);
+static int note_sync(const struct wal_io *io, int fd)
+{
+	int r = count_sync(io, fd);
+	struct stat seg, st;
+	char path[512];
+
+	if (r == 0 && stat(kit_segment(&kit, "s", 1, path), &seg) == 0 && fstat(fd, &st) == 0 &&
+	    st.st_ino == seg.st_ino)
+		synced_len = (uint64_t)st.st_size;
+	return r;
+}
+
+static void begin_noting(void)
+{
+	begin(0);
+	synced_len = 0;
+	count_sync = kit.fault.io.fdatasync;
+	wal_stream_unref(stream);
+	kit_close(&kit);
+	kit.fault.io.fdatasync = note_sync;
+	kit_open(&kit);
+	stream = kit_stream(&kit, "s");
+}
+
+/* A batch past an eighth of the journal is on disk when it is acknowledged; what comes behind it is in the journal. */
+static void large_batch(void **state)
+{
+	(void)state;
+	begin_noting();
+	fill(2, 100);
+	assert_int_equal(promise_append(&promise, stream, 60, 7, 400, 0), 0);
+	fill(3, 100);
+	power_off();
+	assert_true(synced_len > 60 * 400);
+	lose_bytes(1, synced_len, false);
+	end();
+}
+
+/* The same, not committed: some of it reached the disk, and none of it is there. */
+static void large_batch_torn(void **state)
+{
+	static const uint64_t torn_at[] = { 3000, 9000, 20000 };
+	char path[512];
+
+	(void)state;
+	for (int i = 0; i < 3; i++) {
+		begin_noting();
+		fill(2, 100);
+		io_fault_arm(&kit.fault, IO_STOP, IO_SYNC, 1, -EIO);
+		assert_int_equal(promise_append(&promise, stream, 60, 7, 400, 0), -EIO);
+		assert_int_equal(wal_append_check(stream), -EROFS);
+		power_off();
+		assert_true(file_size(kit_segment(&kit, "s", 1, path)) > 60 * 400);
+		file_zero(path, torn_at[i], 500);
+		end();
+	}
+}
+
 static void attr_and_settings(void **state)
 {
 	static const struct wal_attr attr = { 5, 6, 0700 };
@@ -319,6 +382,8 @@ int main(void)
 		cmocka_unit_test(stopped_in_replay),
 		cmocka_unit_test(draft_frame_lost),
 		cmocka_unit_test(draft_not_renamed),
+		cmocka_unit_test(large_batch),
+		cmocka_unit_test(large_batch_torn),
 		cmocka_unit_test(attr_and_settings),
 		cmocka_unit_test(rename_lost),
 		cmocka_unit_test(names_swapped),

@@ -165,6 +165,111 @@ static void batch(void **state)
 	free(bytes);
 }
 
+/* The most records that there can be in a batch: more bytes than the journal has, all at once. */
+static void batch_of_many(void **state)
+{
+	static struct wal_entry entries[WAL_BATCH_RECORDS_MAX + 1];
+	struct wal_append req = { .entries = entries, .n = WAL_BATCH_RECORDS_MAX };
+	uint8_t *bytes = kit_bytes(70000, 3);
+
+	(void)state;
+	(void)kit_append(stream, "before");
+	for (uint32_t i = 0; i <= WAL_BATCH_RECORDS_MAX; i++)
+		entries[i] = (struct wal_entry){ none, { bytes + i % 70000, 1 } };
+	assert_int_equal(wal_append(stream, &req), 0);
+	assert_int_equal(req.seq, 2);
+	req.n++;
+	assert_int_equal(wal_append(stream, &req), -EMSGSIZE);
+	(void)kit_append(stream, "after");
+	for (int round = 0; round < 2; round++) {
+		assert_int_equal(kit_stat(stream).next, WAL_BATCH_RECORDS_MAX + 3);
+		kit_expect_text(stream, 1, "before");
+		for (uint32_t i = 0; i < WAL_BATCH_RECORDS_MAX; i += i < 5000 ? 1 : 4999)
+			kit_expect(stream, i + 2, none, entries[i].content);
+		kit_expect_text(stream, WAL_BATCH_RECORDS_MAX + 2, "after");
+		reopen();
+	}
+	assert_int_equal(kit_verify(&kit), 0);
+	free(bytes);
+}
+
+/* Bytes, not records, set the limit: 64 MiB with the frames. */
+static void batch_of_bytes(void **state)
+{
+	uint8_t *bytes = kit_bytes(32 << 20, 3);
+	struct wal_entry entries[2] = { { none, { bytes, 32 << 20 } }, { none, { bytes, 32 << 20 } } };
+	struct wal_append req = { .entries = entries, .n = 2 };
+
+	(void)state;
+	assert_int_equal(wal_append(stream, &req), -EMSGSIZE);
+	entries[1].content.len -= 72 + 1024 * 8;
+	assert_int_equal(wal_append(stream, &req), 0);
+	reopen();
+	kit_expect(stream, 1, none, entries[0].content);
+	kit_expect(stream, 2, none, entries[1].content);
+	free(bytes);
+}
+
+struct writer {
+	pthread_t thread;
+	uint32_t n; /* records a request */
+	uint8_t letter;
+};
+
+static void *write_batches(void *arg)
+{
+	static struct wal_entry entries[4][600];
+	struct writer *writer = arg;
+	uint8_t numbers[4];
+
+	for (uint32_t i = 0; i < writer->n; i++)
+		entries[writer->letter][i] = (struct wal_entry){ { &writer->letter, 1 }, { numbers, sizeof(numbers) } };
+	for (uint32_t i = 0; i < 30; i++) {
+		struct wal_append req = { .entries = entries[writer->letter], .n = writer->n };
+
+		memcpy(numbers, &i, sizeof(i));
+		if (wal_append(stream, &req) != 0)
+			return arg;
+	}
+	return NULL;
+}
+
+/* Large and small ones at once: each whole, and each writer's in its order. */
+static void batches_at_once(void **state)
+{
+	struct writer writers[4] = {
+		{ .n = 600, .letter = 0 }, { .n = 1, .letter = 1 }, { .n = 500, .letter = 2 }, { .n = 7, .letter = 3 }
+	};
+	uint32_t seen[4] = { 0 };
+	uint64_t seq = 1;
+
+	(void)state;
+	for (int i = 0; i < 4; i++)
+		assert_int_equal(pthread_create(&writers[i].thread, NULL, write_batches, &writers[i]), 0);
+	for (int i = 0; i < 4; i++) {
+		void *failed;
+
+		assert_int_equal(pthread_join(writers[i].thread, &failed), 0);
+		assert_null(failed);
+	}
+	wal_stream_unref(stream);
+	kit_crash(&kit); /* so that the journal is replayed */
+	kit_open(&kit);
+	stream = kit_stream(&kit, "s");
+	while (seq < kit_stat(stream).next) {
+		uint8_t letter = 9;
+
+		assert_int_equal(wal_read_header(stream, seq, 0, &letter, 1, 0), 1);
+		assert_in_range(letter, 0, 3);
+		for (uint32_t i = 0; i < writers[letter].n; i++, seq++)
+			kit_expect(stream, seq, (struct wal_span){ &letter, 1 },
+				   (struct wal_span){ &seen[letter], sizeof(uint32_t) });
+		seen[letter]++;
+	}
+	for (int i = 0; i < 4; i++)
+		assert_int_equal(seen[i], 30);
+}
+
 struct later {
 	struct wal_append req;
 	sem_t *sem;
@@ -275,11 +380,13 @@ static void no_space(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		CASE(dense),       CASE(expected),
-		CASE(limits),      CASE(large),
-		CASE(draft),       CASE(batch),
-		CASE(submitted),   cmocka_unit_test_setup_teardown(relaxed_then_durable, setup_relaxed, teardown),
-		CASE(failed_sync), CASE(no_space),
+		CASE(dense),           CASE(expected),
+		CASE(limits),          CASE(large),
+		CASE(draft),           CASE(batch),
+		CASE(submitted),       cmocka_unit_test_setup_teardown(relaxed_then_durable, setup_relaxed, teardown),
+		CASE(failed_sync),     CASE(no_space),
+		CASE(batch_of_many),   CASE(batch_of_bytes),
+		CASE(batches_at_once),
 	};
 
 	return cmocka_run_group_tests_name("append", tests, NULL, NULL);

@@ -279,8 +279,8 @@ struct wal_entry {
  * is done. Zero it first: unused members are 0. */
 struct wal_append {
 	/* in */
-	/* n records: all or none, also after a crash. More than one: together, with 36 bytes and their sums each, at most
-	 * 64 MiB in a relaxed stream, an eighth of the journal (4 MiB by default) in a durable one: -EMSGSIZE */
+	/* n records: all or none, also after a crash. More than one: at most WAL_BATCH_RECORDS_MAX, and together, with 36 bytes and
+	 * their sums each, at most 64 MiB: -EMSGSIZE. What is more than an eighth of the journal costs a sync of its own. */
 	const struct wal_entry *entries;
 	uint32_t n;
 	uint32_t flags;          /* WAL_APPEND_... */
@@ -302,7 +302,8 @@ struct wal_append {
  * from another thread or from this one before the call returns; it must not block. Negative: not submitted, nothing
  * happened, `done` is not called. In a durable stream the record is on disk before `done`, and before any
  * reader sees it. The call itself may wait for the disk where the stream must first be recovered, where a draft
- * or WAL_APPEND_DURABLE in a relaxed stream asks for a sync of the segment, or where the journal is full;
+ * or a batch of more than an eighth of the journal or WAL_APPEND_DURABLE in a relaxed stream asks for a sync of the segment, where
+ * another one does so in this stream, or where the journal is full;
  * wal_append_waits tells beforehand. -EMSGSIZE, -ESTALE, -EROFS, -ENOSPC, -EIDRM. */
 int wal_append_submit(struct wal_stream *stream, struct wal_append *req);
 
