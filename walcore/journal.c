@@ -97,7 +97,8 @@ int wal_journal_reserve(struct wal_journal *journal, uint64_t bytes, bool nowait
 			r = -EAGAIN;
 			break;
 		}
-		if (!memory && !journal->leading) { /* the gathered group must go: lead it ourselves */
+		/* The gathered group must go: lead it ourselves. Where others only reserved, they are waited for. */
+		if (!memory && !journal->leading && journal->group[journal->gathering].len > 0) {
 			uint64_t head = journal->head;
 
 			pthread_mutex_unlock(&journal->lock);
