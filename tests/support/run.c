@@ -123,6 +123,19 @@ pid_t run_fork(void)
 	return pid;
 }
 
+pid_t run_fork_as(uid_t uid, gid_t gid, gid_t group)
+{
+	pid_t pid = run_fork();
+
+	if (pid != 0)
+		return pid;
+	if (setgroups(group ? 1 : 0, &group) || setresgid(gid, gid, gid) || setresuid(uid, uid, uid))
+		_exit(126);
+	/* A change of user clears it. */
+	(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+	return 0;
+}
+
 static int status_code(int status)
 {
 	return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);

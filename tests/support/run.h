@@ -39,6 +39,9 @@ int run_sh(int want, const char *text, ...) __attribute__((format(printf, 2, 3))
 /* fork(2) whose child dies with this program. The child must end by _exit. */
 pid_t run_fork(void);
 
+/* The same as another user, with `group` (unless 0) as the only supplementary group. Root's to call. */
+pid_t run_fork_as(uid_t uid, gid_t gid, gid_t group);
+
 /* Waits for the child: its exit status, 128 + signal, or RUN_LATE (it is still there then). */
 int run_wait(pid_t pid, double deadline_s);
 /* The same; a late child is killed. */
