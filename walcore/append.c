@@ -88,13 +88,18 @@ static int write_records(struct wal_stream *stream, struct wal_segment *seg, str
 	return r;
 }
 
-static void note_index(struct wal_segment *seg, const struct wal_append *req)
+static void note_index(struct wal_live *live, struct wal_segment *seg, const struct wal_append *req)
 {
 	uint64_t off = seg->size;
 
 	for (uint32_t i = 0; i < req->n; i++) {
-		(void)wal_index_note(&seg->index, req->seq + i, off); /* a missing point costs time, no more */
-		off += wal_record_len(req->entries[i].header.len, req->entries[i].content.len);
+		const struct wal_entry *entry = &req->entries[i];
+
+		if (wal_index_note(&seg->index, (struct wal_point){ req->seq + i, off, seg->content }) < 0)
+			seg->indexed = false; /* a point is missing: it is made anew when it is next read */
+		off += wal_record_len(entry->header.len, entry->content.len);
+		seg->content += entry->content.len;
+		live->pos_next += entry->content.len;
 	}
 }
 
@@ -116,7 +121,8 @@ int wal_append_write_locked(struct wal_stream *stream, struct wal_append *req, s
 	if (r == 0) {
 		bool was_dirty = seg->dirty;
 
-		note_index(seg, req);
+		note_index(live, seg, req);
+		req->priv[WAL_PRIV_POS] = live->pos_next;
 		seg->size += image->len;
 		seg->dirty = true;
 		live->next += req->n;
@@ -181,6 +187,7 @@ int wal_append_finish(struct wal_stream *stream, struct wal_append *req, bool du
 		return 0;
 	}
 	stream->live->visible = stream->live->next;
+	stream->live->pos_visible = stream->live->pos_next;
 	waits = stream->waits ? wal_stream_take_waits_locked(stream, false) : NULL;
 	pthread_mutex_unlock(&stream->lock);
 	count(stream->store, req);
@@ -201,6 +208,7 @@ void wal_append_complete(struct wal_append *req, int result)
 	live->pending--;
 	if (result == 0) {
 		live->visible = wal_max_u64(live->visible, req->seq + (req->draft ? 1 : req->n));
+		live->pos_visible = wal_max_u64(live->pos_visible, req->priv[WAL_PRIV_POS]);
 		waits = stream->waits ? wal_stream_take_waits_locked(stream, false) : NULL;
 	} else {
 		wal_stream_stop_locked(stream, result, "the journal could not be synced");

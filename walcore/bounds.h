@@ -35,6 +35,8 @@
 
 /* The index has a point about every so many bytes of a segment: one page to read for a record found by it. */
 #define WAL_INDEX_STEP 4096
+/* The position of the newest segment of a stream that has none: what comes before it does not fall below 0. */
+#define WAL_POS_ORIGIN (UINT64_C(1) << 62)
 /* Below this many points a scan of the segment is as fast as reading an index file. */
 #define WAL_INDEX_SAVE_MIN 64
 

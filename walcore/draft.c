@@ -288,7 +288,8 @@ static int commit_locked(struct wal_stream *stream, struct wal_append *req, stru
 					 .first = live->next,
 					 .salt = draft->salt,
 					 .created_ns = now,
-					 .time_base = live->last_time };
+					 .time_base = live->last_time,
+					 .pos = live->pos_next };
 	slot.mark_off = WAL_HEAD_BYTES;
 	r = install_locked(stream, draft, &slot, bytes, replace);
 	if (r < 0) {
@@ -301,20 +302,24 @@ static int commit_locked(struct wal_stream *stream, struct wal_append *req, stru
 	draft->fd = -1;
 	atomic_fetch_add(&stream->store->open_files, 1);
 	seg->size = WAL_HEAD_BYTES + wal_record_len(frame->header_len, frame->content_len);
-	seg->loaded = seg->indexed = seg->dirty = seg->entry_dirty = true;
+	seg->loaded = seg->dirty = seg->entry_dirty = true;
 	seg->unjournaled = !journaled;
-	(void)wal_index_note(&seg->index, req->seq, WAL_HEAD_BYTES); /* a missing point costs time, no more */
+	seg->indexed = wal_index_note(&seg->index, (struct wal_point){ req->seq, WAL_HEAD_BYTES, 0 }) == 0;
+	seg->pos = live->pos_next;
+	seg->content = frame->content_len;
 	if (replace) {
 		live->segs[live->n - 1] = seg;
 		wal_store_put_segment(stream->store, last);
 	} else {
-		live->bytes += last->size - WAL_HEAD_BYTES;
+		wal_stream_seal_locked(stream, last);
 		live->segs[live->n++] = seg;
 	}
 	stream->slot = slot;
 	if (journaled)
 		journal_commit(stream, draft, req, bytes, reserved);
 	live->next++;
+	live->pos_next += frame->content_len;
+	req->priv[WAL_PRIV_POS] = live->pos_next;
 	live->last_time = req->time_ns;
 	stream->marked_relaxed |= !journaled;
 	wal_stream_mark_dirty_locked(stream, !journaled);

@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #define WAL_FORMAT_VERSION 1
+#define WAL_INDEX_VERSION 2 /* of the index files, a cache: another one is not read but written anew */
 #define WAL_SECTOR 512
 
 /* Names below the store's directory. */

@@ -63,8 +63,10 @@ static void get_settings(const uint8_t *in, struct wal_settings *ret)
 		ret->max_record = WAL_CONTENT_MAX;
 }
 
-static void put_identity(uint8_t *out, const struct wal_identity *id)
+/* The position has a place of its own, in bytes that were reserved once: 0 is unknown, so it is stored plus 1. */
+static void put_identity(uint8_t *out, uint8_t *pos_out, const struct wal_identity *id)
 {
+	wal_put_le64(pos_out, id->pos + 1);
 	wal_put_le64(out, id->stream_id);
 	wal_put_le64(out + 8, id->first);
 	wal_put_le64(out + 16, id->salt);
@@ -72,7 +74,7 @@ static void put_identity(uint8_t *out, const struct wal_identity *id)
 	wal_put_le64(out + 32, (uint64_t)id->time_base);
 }
 
-static void get_identity(const uint8_t *in, struct wal_identity *ret)
+static void get_identity(const uint8_t *in, const uint8_t *pos_in, struct wal_identity *ret)
 {
 	*ret = (struct wal_identity){
 		.stream_id = wal_get_le64(in),
@@ -80,12 +82,14 @@ static void get_identity(const uint8_t *in, struct wal_identity *ret)
 		.salt = wal_get_le64(in + 16),
 		.created_ns = (int64_t)wal_get_le64(in + 24),
 		.time_base = (int64_t)wal_get_le64(in + 32),
+		.pos = wal_get_le64(pos_in) - 1,
 	};
 }
 
 static bool identity_ok(const struct wal_identity *id)
 {
-	return id->stream_id > 0 && id->stream_id <= WAL_STREAM_ID_MAX && id->first > 0 && id->first < INT64_MAX;
+	return id->stream_id > 0 && id->stream_id <= WAL_STREAM_ID_MAX && id->first > 0 && id->first < INT64_MAX &&
+	       (id->pos <= INT64_MAX || id->pos == WAL_POS_UNKNOWN);
 }
 
 void wal_marker_encode(uint8_t out[WAL_SECTOR], const struct wal_marker *marker)
@@ -148,7 +152,7 @@ void wal_segment_head_encode(uint8_t out[WAL_SECTOR], const struct wal_identity 
 	assert(identity_ok(id));
 	begin(out, WAL_SEGMENT_MAGIC);
 	put_version(out);
-	put_identity(out + 16, id);
+	put_identity(out + 16, out + 56, id);
 	seal(out);
 }
 
@@ -162,7 +166,7 @@ int wal_segment_head_decode(const uint8_t in[WAL_SECTOR], struct wal_identity *r
 	r = check_version(in);
 	if (r < 0)
 		return r;
-	get_identity(in + 16, &id);
+	get_identity(in + 16, in + 56, &id);
 	if (!identity_ok(&id))
 		return -EBADMSG;
 	*ret_id = id;
@@ -175,7 +179,7 @@ void wal_slot_encode(uint8_t out[WAL_SECTOR], const struct wal_slot *slot)
 	assert(slot->first_seq > 0);
 	begin(out, WAL_SLOT_MAGIC);
 	wal_put_le64(out + 8, slot->gen);
-	put_identity(out + 16, &slot->id);
+	put_identity(out + 16, out + 136, &slot->id);
 	wal_put_le64(out + 56, slot->first_seq);
 	wal_put_le64(out + 64, slot->mark_next);
 	wal_put_le64(out + 72, slot->mark_off);
@@ -194,7 +198,7 @@ int wal_slot_decode(const uint8_t in[WAL_SECTOR], struct wal_slot *ret_slot)
 	if (r < 0)
 		return r;
 	slot.gen = wal_get_le64(in + 8);
-	get_identity(in + 16, &slot.id);
+	get_identity(in + 16, in + 136, &slot.id);
 	slot.first_seq = wal_get_le64(in + 56);
 	slot.mark_next = wal_get_le64(in + 64);
 	slot.mark_off = wal_get_le64(in + 72);

@@ -18,7 +18,10 @@ struct wal_identity {
 	uint64_t salt;  /* random */
 	int64_t created_ns;
 	int64_t time_base; /* commit time of the record before `first`, or created_ns */
+	uint64_t pos;      /* content bytes of all records before `first`, or WAL_POS_UNKNOWN */
 };
+/* Written by a library that did not know of positions yet. */
+#define WAL_POS_UNKNOWN UINT64_MAX
 
 /* The state of a stream, kept in its newest segment. */
 struct wal_slot {

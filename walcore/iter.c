@@ -93,7 +93,7 @@ static int enter_locked(struct wal_iter *iter)
 		return r;
 	}
 	wal_segment_ref(seg);
-	from = wal_index_before(&seg->index, iter->seq, (struct wal_point){ seg->id.first, WAL_HEAD_BYTES });
+	from = wal_index_before(&seg->index, iter->seq, (struct wal_point){ seg->id.first, WAL_HEAD_BYTES, 0 });
 	window = iter->scan.window ? iter->scan.window : malloc(WAL_WINDOW_BYTES);
 	iter->scan = (struct wal_scan){ .io = stream->store->io,
 					.fd = seg->fd,
@@ -101,7 +101,9 @@ static int enter_locked(struct wal_iter *iter)
 					.off = from.off,
 					.end = seg->size,
 					.seq = from.seq,
-					.window = window };
+					.window = window,
+					.window_cap = WAL_WINDOW_BYTES,
+					.ahead = WAL_WINDOW_BYTES };
 	iter->seg = seg;
 	return window ? 0 : -ENOMEM;
 }
@@ -221,7 +223,7 @@ int wal_iter_next(struct wal_iter *iter, struct wal_view *ret_view)
 		if (r == 1)
 			break;
 		if (r == -EBADMSG || r == -ENODATA || r == 0)
-			r = wal_scan_resync(&iter->scan);
+			r = wal_scan_resync(&iter->scan, UINT64_MAX);
 		if (r < 0)
 			return r;
 		if (r == 0) { /* nothing more in this segment: all that should be there is damaged */

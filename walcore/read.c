@@ -65,7 +65,7 @@ static int prepare(struct wal_stream *stream, uint64_t seq, uint32_t flags, stru
 		.io = stream->store->io,
 		.fd = seg->fd,
 		.seed = seg->seed,
-		.from = wal_index_before(&seg->index, seq, (struct wal_point){ seg->id.first, WAL_HEAD_BYTES }),
+		.from = wal_index_before(&seg->index, seq, (struct wal_point){ seg->id.first, WAL_HEAD_BYTES, 0 }),
 		.size = seg->size,
 	};
 	*ret_seg = seg;

@@ -144,6 +144,8 @@ struct walk {
 	struct wal_segment *seg;
 	struct wal_scan scan;
 	uint64_t mark;          /* numbers below it were on disk */
+	uint64_t pos;           /* content bytes so far */
+	bool gaps;              /* some of them are a guess */
 	struct wal_point batch; /* where the batch began that is not complete; seq 0: none */
 	int64_t last_time;
 };
@@ -152,10 +154,10 @@ struct walk {
 static int pass_damage(struct walk *walk, bool last)
 {
 	struct wal_stream *stream = walk->stream;
-	uint64_t seq = walk->scan.seq, off = walk->scan.off, n;
+	uint64_t seq = walk->scan.seq, off = walk->scan.off, n, len;
 	int r;
 
-	r = wal_scan_resync(&walk->scan);
+	r = wal_scan_resync(&walk->scan, UINT64_MAX);
 	if (r < 0)
 		return r;
 	if (r == 0 || walk->scan.seq > walk->mark) {
@@ -167,6 +169,12 @@ static int pass_damage(struct walk *walk, bool last)
 			walk->scan.end = walk->scan.off;
 	}
 	n = walk->scan.seq - seq;
+	r = wal_scan_gap(&walk->scan, (struct wal_point){ seq, off, 0 },
+			 (struct wal_point){ walk->scan.seq, walk->scan.off, 0 }, &len);
+	if (r < 0)
+		return r;
+	walk->pos += len;
+	walk->gaps = true;
 	stream->live->damaged += n;
 	walk->batch.seq = 0;
 	note(stream, walk->seg, off, seq, n, -EBADMSG, "damaged record: checksum mismatch or missing");
@@ -189,12 +197,15 @@ static int walk_records(struct walk *walk, bool last)
 			return 0;
 		}
 		if (r == 1) {
-			r = wal_index_note(&walk->seg->index, place.frame.seq, place.off);
+			struct wal_point point = { place.frame.seq, place.off, walk->pos };
+
+			r = wal_index_note(&walk->seg->index, point);
 			if (r < 0)
 				return r;
+			walk->pos += place.frame.content_len;
 			walk->last_time = place.frame.time_ns;
 			if (place.frame.more && walk->batch.seq == 0)
-				walk->batch = (struct wal_point){ place.frame.seq, place.off };
+				walk->batch = point;
 			else if (!place.frame.more)
 				walk->batch.seq = 0;
 			continue;
@@ -251,7 +262,7 @@ static int recover_segment(struct wal_stream *stream, size_t i)
 	if (!last)
 		walk.mark = wal_min_u64(walk.mark, live->segs[i + 1]->id.first);
 	r = wal_scan_init(&walk.scan, store->io, seg->fd, seg->seed,
-			  (struct wal_point){ seg->id.first, WAL_HEAD_BYTES }, (uint64_t)st.st_size);
+			  (struct wal_point){ seg->id.first, WAL_HEAD_BYTES, 0 }, (uint64_t)st.st_size);
 	if (r == 0)
 		r = walk_records(&walk, last);
 	if (r < 0)
@@ -259,15 +270,23 @@ static int recover_segment(struct wal_stream *stream, size_t i)
 	if (walk.batch.seq >= wal_max_u64(walk.mark, 1)) {
 		walk.scan.seq = walk.batch.seq;
 		walk.scan.off = walk.batch.off;
+		walk.pos = walk.batch.pos;
 	}
 	seg->size = wal_max_u64(walk.scan.off, WAL_HEAD_BYTES);
 	while (seg->index.n > 0 && seg->index.points[seg->index.n - 1].off >= seg->size)
 		seg->index.n--;
 	seg->loaded = seg->indexed = true;
+	seg->pos = slot.id.pos;
+	seg->content = walk.pos;
 	live->next = walk.scan.seq;
 	live->last_time = walk.last_time;
-	if (!last && live->next >= live->segs[i + 1]->id.first)
+	if (!last && live->next >= live->segs[i + 1]->id.first) {
+		if (walk.gaps) { /* its index file, or the next one's position, knows better */
+			wal_index_fini(&seg->index);
+			seg->indexed = false;
+		}
 		goto out;
+	}
 	r = cut(stream, seg, (uint64_t)st.st_size);
 	if (r == 0 && !last)
 		r = 1;
@@ -296,6 +315,17 @@ static int recover_tail(struct wal_stream *stream)
 	}
 	stream->slot.id = wal_stream_last(stream)->id;
 	return 0;
+}
+
+/* Positions of the end. A stream that was begun before there were any has an arbitrary one; it lasts, because the next
+ * segment's is counted from it. */
+static void find_positions(struct wal_stream *stream)
+{
+	struct wal_segment *last = wal_stream_last(stream);
+
+	if (last->pos == WAL_POS_UNKNOWN)
+		last->pos = WAL_POS_ORIGIN;
+	stream->live->pos_next = stream->live->pos_visible = last->pos + last->content;
 }
 
 /* Segments that a trim left behind go; bytes of the others are counted. */
@@ -349,6 +379,8 @@ int wal_stream_recover_locked(struct wal_stream *stream)
 		r = load_slot(stream);
 	if (r == 0)
 		r = recover_tail(stream);
+	if (r == 0)
+		find_positions(stream);
 	if (r == 0)
 		r = settle(stream);
 	if (r == 0 && stream->slot.first_seq > stream->live->next) {

@@ -337,7 +337,7 @@ static int apply_records(struct replay *replay, struct target *target, const str
 		len = wal_record_len(frame.header_len, frame.content_len);
 	}
 	target->segment = entry->segment;
-	target->end = (struct wal_point){ entry->seq + entry->n, entry->off + len };
+	target->end = (struct wal_point){ entry->seq + entry->n, entry->off + len, 0 };
 	return 0;
 }
 

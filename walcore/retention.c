@@ -93,30 +93,6 @@ static bool may_go(struct wal_stream *stream, size_t i, uint64_t newer_size, int
 	       (uint64_t)(now - next->time_base) > limits->age_ns;
 }
 
-static int load_identity_locked(struct wal_stream *stream, struct wal_segment *seg)
-{
-	struct wal_slot slot;
-	struct stat st;
-	int r;
-
-	if (seg->loaded)
-		return 0;
-	r = wal_stream_pin_locked(stream, seg);
-	if (r < 0)
-		return r;
-	r = wal_segment_read_head(stream->store->io, seg->fd, &slot);
-	if (r >= 0)
-		r = stream->store->io->fstat(stream->store->io, seg->fd, &st);
-	if (r >= 0) {
-		seg->id = slot.id;
-		seg->seed = wal_record_seed(stream->id, slot.id.salt);
-		seg->size = (uint64_t)st.st_size;
-		seg->loaded = true;
-	}
-	wal_stream_unpin(seg);
-	return r < 0 ? r : 0;
-}
-
 int wal_stream_retain_locked(struct wal_stream *stream)
 {
 	const struct wal_limits *limits = &stream->limits;
@@ -138,9 +114,9 @@ int wal_stream_retain_locked(struct wal_stream *stream)
 	}
 	newer_size = live->bytes + wal_stream_last(stream)->size - WAL_HEAD_BYTES;
 	for (size_t i = 0; i + 1 < live->n; i++) {
-		r = load_identity_locked(stream, live->segs[i]);
+		r = wal_stream_load_head_locked(stream, live->segs[i]);
 		if (r == 0)
-			r = load_identity_locked(stream, live->segs[i + 1]);
+			r = wal_stream_load_head_locked(stream, live->segs[i + 1]);
 		if (r < 0)
 			break; /* damaged: it stays, and those behind it, until a trim */
 		newer_size -= wal_min_u64(newer_size, live->segs[i]->size - WAL_HEAD_BYTES);

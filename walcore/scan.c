@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "scan.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 
@@ -11,7 +12,14 @@
 int wal_scan_init(struct wal_scan *scan, const struct wal_io *io, int fd, uint64_t seed, struct wal_point from,
 		  uint64_t end)
 {
-	*scan = (struct wal_scan){ .io = io, .fd = fd, .seed = seed, .off = from.off, .end = end, .seq = from.seq };
+	*scan = (struct wal_scan){ .io = io,
+				   .fd = fd,
+				   .seed = seed,
+				   .off = from.off,
+				   .end = end,
+				   .seq = from.seq,
+				   .window_cap = WAL_WINDOW_BYTES,
+				   .ahead = WAL_WINDOW_BYTES };
 	scan->window = malloc(WAL_WINDOW_BYTES);
 	return scan->window ? 0 : -ENOMEM;
 }
@@ -26,8 +34,12 @@ int wal_scan_bytes(struct wal_scan *scan, uint64_t off, size_t len, const uint8_
 {
 	ssize_t n;
 
+	assert(len <= scan->window_cap);
 	if (off < scan->window_off || off + len > scan->window_off + scan->window_len) {
-		n = wal_io_read(scan->io, scan->fd, scan->window, WAL_WINDOW_BYTES, off, false);
+		n = wal_io_read(scan->io, scan->fd, scan->window, len > scan->ahead ? len : scan->ahead, off,
+				scan->nowait);
+		if (n == -EAGAIN) /* all of it is not in memory: what is needed may be */
+			n = wal_io_read(scan->io, scan->fd, scan->window, len, off, true);
 		if (n < 0) {
 			scan->window_len = 0;
 			return (int)n;
@@ -156,14 +168,14 @@ int wal_scan_next(struct wal_scan *scan, bool content, struct wal_place *ret_pla
 	return good ? 1 : 2;
 }
 
-int wal_scan_resync(struct wal_scan *scan)
+int wal_scan_resync(struct wal_scan *scan, uint64_t limit)
 {
 	struct wal_place place;
 	struct wal_span header;
 	uint64_t off;
 	int r;
 
-	for (off = scan->off + 1; off + WAL_FRAME_BYTES <= scan->end; off++) {
+	for (off = scan->off + 1; off < limit && off + WAL_FRAME_BYTES <= scan->end; off++) {
 		r = frame_at(scan, off, &place, &header);
 		if (r == -EBADMSG || r == -ENODATA)
 			continue;
@@ -177,5 +189,28 @@ int wal_scan_resync(struct wal_scan *scan)
 		scan->seq = place.frame.seq;
 		return 1;
 	}
+	return 0;
+}
+
+int wal_scan_gap(struct wal_scan *scan, struct wal_point from, struct wal_point to, uint64_t *ret_len)
+{
+	uint64_t n = to.seq - from.seq, room = to.off - from.off, len = 0;
+	struct wal_frame frame;
+	const uint8_t *p;
+	int r;
+
+	*ret_len = room / WAL_FRAME_BYTES > n ? room - n * WAL_FRAME_BYTES : 1;
+	while (from.off + WAL_FRAME_BYTES <= to.off && from.seq < to.seq) {
+		r = wal_scan_bytes(scan, from.off, WAL_FRAME_BYTES, &p);
+		if (r < 0)
+			return r == -ENODATA ? 0 : r;
+		if (wal_frame_peek(p, from.seq, &frame) < 0 || frame.seq != from.seq)
+			return 0;
+		from.off += wal_record_len(frame.header_len, frame.content_len);
+		from.seq++;
+		len += frame.content_len;
+	}
+	if (from.off == to.off && from.seq == to.seq)
+		*ret_len = len;
 	return 0;
 }

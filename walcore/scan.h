@@ -18,9 +18,12 @@ struct wal_scan {
 	uint64_t off;    /* the next record begins here */
 	uint64_t end;    /* look no further */
 	uint64_t seq;    /* its number */
-	uint8_t *window; /* owned */
+	uint8_t *window; /* owned where init made it */
 	uint64_t window_off;
 	size_t window_len;
+	size_t window_cap; /* what is asked for at once must fit */
+	size_t ahead;      /* fill it so far at a time */
+	bool nowait;       /* -EAGAIN rather than wait for the disk */
 };
 
 /* -ENOMEM. Fini takes what init made, or zeros. */
@@ -34,10 +37,15 @@ void wal_scan_fini(struct wal_scan *scan);
  * With content, that is read and checked too; a record with a valid frame and a wrong content is 2, and passed. */
 int wal_scan_next(struct wal_scan *scan, bool content, struct wal_place *ret_place, struct wal_span *ret_header);
 
-/* The window's bytes at off where len of them can be had (len <= WAL_WINDOW_BYTES / 2), else a negative errno. */
+/* The window's bytes at off where len of them can be had (at most window_cap), else a negative errno. */
 int wal_scan_bytes(struct wal_scan *scan, uint64_t off, size_t len, const uint8_t **ret_bytes);
 
-/* Moves to the next valid frame behind off, with a number above the expected one. 1, 0 where there is none, or an error. */
-int wal_scan_resync(struct wal_scan *scan);
+/* Moves to the next valid frame behind off and before `limit`, with a number above the expected one. 1, 0 where there is
+ * none, or an error. */
+int wal_scan_resync(struct wal_scan *scan, uint64_t limit);
+
+/* How much content the damaged records from.seq..to.seq - 1 had, that fill the bytes from.off..to.off - 1: what their
+ * frames say where the lengths lead exactly there; else what there is room for, and at least 1. */
+int wal_scan_gap(struct wal_scan *scan, struct wal_point from, struct wal_point to, uint64_t *ret_len);
 
 #endif

@@ -24,6 +24,7 @@ struct wal_segment *wal_segment_new(uint64_t first)
 		return NULL;
 	atomic_init(&seg->refs, 1);
 	seg->id.first = first;
+	seg->pos = seg->id.pos = WAL_POS_UNKNOWN;
 	seg->fd = -1;
 	return seg;
 }
@@ -87,6 +88,13 @@ int wal_segment_write_slot(const struct wal_io *io, int fd, const struct wal_slo
 	return wal_io_write(io, fd, buf, sizeof(buf), WAL_SLOT_OFF(slot->gen & 1));
 }
 
+/* All but the position, which a slot written by an earlier library has not. */
+static bool same_identity(const struct wal_identity *a, const struct wal_identity *b)
+{
+	return a->stream_id == b->stream_id && a->first == b->first && a->salt == b->salt &&
+	       a->created_ns == b->created_ns && a->time_base == b->time_base;
+}
+
 int wal_segment_read_head(const struct wal_io *io, int fd, struct wal_slot *ret_slot)
 {
 	uint8_t buf[WAL_HEAD_BYTES] = { 0 };
@@ -100,8 +108,11 @@ int wal_segment_read_head(const struct wal_io *io, int fd, struct wal_slot *ret_
 	if (head == -EPROTONOSUPPORT)
 		return head;
 	slot = wal_slot_pick(buf, ret_slot);
-	if (slot == 0 && head >= 0 && memcmp(&ret_slot->id, &id, sizeof(id)) != 0)
-		return -EBADMSG;
+	if (slot == 0 && head >= 0) {
+		if (!same_identity(&ret_slot->id, &id))
+			return -EBADMSG;
+		ret_slot->id = id;
+	}
 	if (slot == 0)
 		return head > 0 ? 1 : 0;
 	for (size_t i = 0; i < sizeof(buf); i++)
@@ -128,7 +139,7 @@ static int find_checked(const struct wal_finder *finder, uint64_t seq, struct wa
 			r = -EBADMSG;
 		if (r != -EBADMSG && r != -ENODATA)
 			break;
-		r = wal_scan_resync(&scan);
+		r = wal_scan_resync(&scan, UINT64_MAX);
 		if (r == 0 || (r == 1 && scan.seq > seq))
 			r = -EBADMSG;
 	}

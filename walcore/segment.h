@@ -23,11 +23,14 @@ struct wal_segment {
 	atomic_uint refs;
 	atomic_uint users; /* pins: the descriptor must stay */
 	struct wal_identity id;
-	uint64_t seed; /* of its sums */
-	uint64_t size; /* bytes in use: the next record begins here */
+	uint64_t seed;    /* of its sums */
+	uint64_t size;    /* bytes in use: the next record begins here */
+	uint64_t pos;     /* content bytes of all records of the stream before its first one, or WAL_POS_UNKNOWN */
+	uint64_t content; /* content bytes in it; once it is indexed */
 	struct wal_index index;
 	int fd;           /* -1: closed */
 	bool loaded;      /* id, size and seed are known */
+	bool headless;    /* nothing of its head can be read: its records are damaged */
 	bool indexed;     /* index is complete */
 	bool dirty;       /* has bytes that no sync covered */
 	bool unjournaled; /* neither synced nor in the journal: what is journaled behind it needs its beginning there */

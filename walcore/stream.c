@@ -105,64 +105,6 @@ void wal_stream_unpin(struct wal_segment *seg)
 	atomic_fetch_sub(&seg->users, 1);
 }
 
-/* Indexes a sealed segment by a walk over it. Damage does not stop it: what lies behind it is indexed again. */
-static int index_by_scan(struct wal_stream *stream, struct wal_segment *seg)
-{
-	struct wal_point from = { seg->id.first, WAL_HEAD_BYTES };
-	struct wal_place place;
-	struct wal_span header;
-	struct wal_scan scan;
-	int r;
-
-	wal_index_fini(&seg->index);
-	r = wal_scan_init(&scan, stream->store->io, seg->fd, seg->seed, from, seg->size);
-	while (r >= 0) {
-		r = wal_scan_next(&scan, false, &place, &header);
-		if (r == 1)
-			r = wal_index_note(&seg->index, place.frame.seq, place.off);
-		else if (r == -EBADMSG || r == -ENODATA)
-			r = wal_scan_resync(&scan) == 1 ? 0 : 1;
-		else if (r == 0)
-			r = 1;
-		if (r == 1)
-			break;
-	}
-	wal_scan_fini(&scan);
-	return r < 0 ? r : 0;
-}
-
-int wal_stream_load_segment_locked(struct wal_stream *stream, struct wal_segment *seg)
-{
-	struct wal_store *store = stream->store;
-	char path[WAL_PATH_MAX];
-	struct wal_point end;
-	struct wal_slot slot;
-	struct stat st;
-	int r;
-
-	if (seg->loaded && seg->indexed)
-		return 0;
-	if (!seg->loaded) {
-		r = wal_segment_read_head(store->io, seg->fd, &slot);
-		if (r >= 0 && (slot.id.first != seg->id.first || slot.id.stream_id != stream->id))
-			r = -EBADMSG;
-		if (r >= 0)
-			r = store->io->fstat(store->io, seg->fd, &st);
-		if (r < 0)
-			return r == -ENODATA ? -EBADMSG : r;
-		seg->id = slot.id;
-		seg->seed = wal_record_seed(stream->id, slot.id.salt);
-		seg->size = (uint64_t)st.st_size;
-		seg->loaded = true;
-	}
-	wal_stream_path(stream, seg->id.first, WAL_SUFFIX_INDEX, path, sizeof(path));
-	r = wal_index_load(&seg->index, store->io, store->dirfd, path, seg->id.salt, &end);
-	if (r < 0 || end.off != seg->size)
-		r = index_by_scan(stream, seg);
-	seg->indexed = r == 0;
-	return r;
-}
-
 int wal_stream_remove_segment_locked(struct wal_stream *stream, struct wal_segment *seg)
 {
 	struct wal_segment **removed = realloc(stream->removed, (stream->n_removed + 1) * sizeof(*removed));
@@ -268,17 +210,24 @@ static int create_segment(struct wal_stream *stream, struct wal_segment *seg, co
 	return 0;
 }
 
-static void seal(struct wal_stream *stream, struct wal_segment *seg)
+void wal_stream_save_index_locked(struct wal_stream *stream, const struct wal_segment *seg, uint64_t next)
 {
+	struct wal_store *store = stream->store;
 	char path[WAL_PATH_MAX];
 
-	stream->live->bytes += seg->size - WAL_HEAD_BYTES;
-	if (seg->index.n < WAL_INDEX_SAVE_MIN)
+	if (seg->index.n < WAL_INDEX_SAVE_MIN || store->rdonly)
 		return;
 	wal_stream_path(stream, seg->id.first, WAL_SUFFIX_INDEX, path, sizeof(path));
 	/* A cache: without it the segment is scanned when it is next read. */
-	(void)wal_index_save(&seg->index, stream->store->io, stream->store->dirfd, path, seg->id.salt,
-			     (struct wal_point){ stream->live->next, seg->size });
+	(void)wal_index_save(&seg->index, store->io, store->dirfd, path, seg->id.salt,
+			     (struct wal_point){ next, seg->size, seg->content });
+}
+
+void wal_stream_seal_locked(struct wal_stream *stream, struct wal_segment *seg)
+{
+	stream->live->bytes += seg->size - WAL_HEAD_BYTES;
+	if (seg->indexed)
+		wal_stream_save_index_locked(stream, seg, stream->live->next);
 }
 
 void wal_stream_journal_segment_locked(struct wal_stream *stream, uint64_t *reserved)
@@ -314,7 +263,8 @@ int wal_stream_rotate_locked(struct wal_stream *stream, uint64_t *reserved)
 	slot.id = (struct wal_identity){ .stream_id = stream->id,
 					 .first = live->next,
 					 .created_ns = wal_store_now(stream->store),
-					 .time_base = live->last_time };
+					 .time_base = live->last_time,
+					 .pos = live->pos_next };
 	slot.mark_off = WAL_HEAD_BYTES;
 	if (getrandom(&slot.id.salt, sizeof(slot.id.salt), 0) != sizeof(slot.id.salt))
 		goto out;
@@ -329,9 +279,10 @@ int wal_stream_rotate_locked(struct wal_stream *stream, uint64_t *reserved)
 	seg->id = slot.id;
 	seg->seed = wal_record_seed(stream->id, slot.id.salt);
 	seg->size = WAL_HEAD_BYTES;
+	seg->pos = live->pos_next;
 	seg->loaded = seg->indexed = seg->dirty = seg->entry_dirty = true;
 	if (live->n > 1)
-		seal(stream, live->segs[live->n - 2]);
+		wal_stream_seal_locked(stream, live->segs[live->n - 2]);
 	stream->slot = slot;
 	seg->unjournaled = true;
 	if (reserved)

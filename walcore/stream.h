@@ -19,7 +19,8 @@ struct wal_live {
 	struct wal_segment **segs; /* oldest first; at least one */
 	size_t n, cap;
 	uint64_t next, visible;
-	int64_t last_time; /* commit time of the newest record */
+	uint64_t pos_next, pos_visible; /* positions of these two */
+	int64_t last_time;              /* commit time of the newest record */
 	uint64_t pending;
 	uint64_t bytes; /* of all segments but the last */
 	uint64_t damaged;
@@ -84,8 +85,6 @@ struct wal_segment *wal_stream_last(const struct wal_stream *stream);
 /* Opens the segment's descriptor where needed and keeps it open until unpinned. */
 int wal_stream_pin_locked(struct wal_stream *stream, struct wal_segment *seg);
 void wal_stream_unpin(struct wal_segment *seg);
-/* Reads what recovery did not read of a pinned segment: its identity, size and index. */
-int wal_stream_load_segment_locked(struct wal_stream *stream, struct wal_segment *seg);
 /* Takes a segment out of use, to be unlinked at the next flush. Its reference is taken over. */
 int wal_stream_remove_segment_locked(struct wal_stream *stream, struct wal_segment *seg);
 int wal_live_add(struct wal_live *live, struct wal_segment *seg);
@@ -112,6 +111,21 @@ void wal_store_make_room(struct wal_store *store);
 /* Closes what can be closed of a stream's descriptors; all but `keep`. */
 void wal_stream_close_files_locked(struct wal_stream *stream, const struct wal_segment *keep);
 void wal_stream_apply_settings_locked(struct wal_stream *stream);
+
+/* Saves a complete index of a segment that ends before number `next`. */
+void wal_stream_save_index_locked(struct wal_stream *stream, const struct wal_segment *seg, uint64_t next);
+/* A segment gets no more records: its bytes are counted, its index saved. It is not in `live` yet as the last one. */
+void wal_stream_seal_locked(struct wal_stream *stream, struct wal_segment *seg);
+
+/* load.c */
+/* Reads a head. -EBADMSG where it cannot be read, which is remembered. */
+int wal_stream_load_head_locked(struct wal_stream *stream, struct wal_segment *seg);
+/* Reads what recovery did not read of a pinned segment: its identity, size and index. */
+int wal_stream_load_segment_locked(struct wal_stream *stream, struct wal_segment *seg);
+/* As that, and the index is made from the records, whatever the index file says. */
+int wal_stream_reindex_locked(struct wal_stream *stream, struct wal_segment *seg);
+/* Makes sure that the position of segment i is known. -EAGAIN with WAL_NOWAIT where something must be read for it. */
+int wal_stream_load_pos_locked(struct wal_stream *stream, size_t i, uint32_t flags);
 
 /* trim.c */
 /* Makes `first` the oldest record. Returns the number of segments that went. */
@@ -156,7 +170,15 @@ bool wal_append_journaled_locked(const struct wal_stream *stream);
 #define WAL_JOURNAL_EXTRA (4 * (WAL_ENTRY_BYTES + WAL_SECTOR + WAL_NAME_MAX + WAL_ENTRY_ALIGN))
 
 /* What the library keeps in a request's priv. */
-enum { WAL_PRIV_BLOCKING, WAL_PRIV_SEM, WAL_PRIV_RESULT, WAL_PRIV_LSN, WAL_PRIV_BYTES, WAL_PRIV_OWN_DRAFT };
+enum {
+	WAL_PRIV_BLOCKING,
+	WAL_PRIV_SEM,
+	WAL_PRIV_RESULT,
+	WAL_PRIV_LSN,
+	WAL_PRIV_BYTES,
+	WAL_PRIV_OWN_DRAFT,
+	WAL_PRIV_POS
+};
 
 /* batch.c */
 /* wal_stream_lock_live for those who append: waits for a large batch that is under way. */

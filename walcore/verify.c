@@ -19,6 +19,7 @@ struct look {
 	uint64_t *firsts; /* owned; segments, sorted */
 	size_t n, cap;
 	struct wal_slot slot; /* of the newest segment */
+	uint64_t pos;         /* where the next segment must begin, or WAL_POS_UNKNOWN */
 };
 
 static void found(struct look *look, const char *file, uint64_t off, uint64_t seq, uint64_t n, int code,
@@ -74,12 +75,14 @@ static int verify_records(struct look *look, struct wal_scan *scan, const char *
 		if (r == 1) {
 			look->verify->records++;
 			look->verify->bytes += place.frame.header_len + place.frame.content_len;
+			look->pos += look->pos == WAL_POS_UNKNOWN ? 0 : place.frame.content_len;
 			continue;
 		}
 		if (r < 0 && r != -EBADMSG && r != -ENODATA)
 			return r;
 		if (r == 2 && (seq < mark || scan->off < scan->end)) {
 			found(look, file, off, seq, 1, -EBADMSG, "content: checksum mismatch");
+			look->pos = WAL_POS_UNKNOWN;
 			continue;
 		}
 		if (r == 0 && seq >= mark)
@@ -88,11 +91,12 @@ static int verify_records(struct look *look, struct wal_scan *scan, const char *
 			look->verify->torn++;
 			return 0;
 		}
-		r = wal_scan_resync(scan);
+		r = wal_scan_resync(scan, UINT64_MAX);
 		if (r < 0)
 			return r;
 		found(look, file, off, seq, (r ? scan->seq : mark) - seq, -EBADMSG,
 		      "record: checksum mismatch, or missing");
+		look->pos = WAL_POS_UNKNOWN;
 		if (r == 0)
 			return 0;
 	}
@@ -104,10 +108,12 @@ static int verify_segment(struct look *look, size_t i)
 	uint64_t first = look->firsts[i], next = i + 1 < look->n ? look->firsts[i + 1] : 0;
 	char path[WAL_PATH_MAX], file[WAL_SEGMENT_NAME_LEN];
 	struct wal_scan scan = { .window = NULL };
+	uint64_t expected = look->pos;
 	struct wal_slot slot;
 	struct stat st;
 	int fd, r;
 
+	look->pos = WAL_POS_UNKNOWN;
 	wal_segment_name(first, WAL_SUFFIX_SEGMENT, file);
 	(void)snprintf(path, sizeof(path), "%s/%s", look->name, file);
 	fd = wal_io_open(store->io, store->dirfd, path, O_RDONLY, 0);
@@ -132,8 +138,11 @@ static int verify_segment(struct look *look, size_t i)
 		r = store->io->fstat(store->io, fd, &st);
 	if (r < 0)
 		goto out;
+	if (expected != WAL_POS_UNKNOWN && slot.id.pos != expected)
+		found(look, file, 56, first, 0, -EBADMSG, "position: it is not where the segment before it ends");
+	look->pos = slot.id.pos;
 	r = wal_scan_init(&scan, store->io, fd, wal_record_seed(slot.id.stream_id, slot.id.salt),
-			  (struct wal_point){ first, WAL_HEAD_BYTES }, (uint64_t)st.st_size);
+			  (struct wal_point){ first, WAL_HEAD_BYTES, 0 }, (uint64_t)st.st_size);
 	if (r == 0)
 		r = verify_records(look, &scan, file, next);
 out:
@@ -186,7 +195,7 @@ static int see_id(struct look *look, struct seen **seen)
 
 static int verify_name(struct wal_store *store, const char *name, struct wal_verify *verify, struct seen **seen)
 {
-	struct look look = { .store = store, .verify = verify, .name = name };
+	struct look look = { .store = store, .verify = verify, .name = name, .pos = WAL_POS_UNKNOWN };
 	int r;
 
 	r = newest_slot(&look);

@@ -47,6 +47,30 @@ static void round_trip(void **state)
 	assert_int_equal(wal_marker_decode(sector, &got_marker), -EBADMSG);
 }
 
+/* What a library wrote that knew of no positions has zeros in their place, and is not at 0. */
+static void positions(void **state)
+{
+	static const uint64_t some[] = { 0, 1, 1 << 20, UINT64_C(1) << 62, WAL_POS_UNKNOWN };
+	struct wal_slot slot = slot_of(7), got_slot = { 0 };
+	uint8_t sector[WAL_SECTOR];
+	struct wal_identity got_id;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(some) / sizeof(*some); i++) {
+		slot.id.pos = some[i];
+		wal_slot_encode(sector, &slot);
+		assert_int_equal(wal_slot_decode(sector, &got_slot), 0);
+		assert_true(got_slot.id.pos == some[i]);
+		if (some[i] == WAL_POS_UNKNOWN)
+			assert_memory_equal(sector + 136, (uint8_t[8]){ 0 }, 8);
+		wal_segment_head_encode(sector, &slot.id);
+		assert_int_equal(wal_segment_head_decode(sector, &got_id), 0);
+		assert_true(got_id.pos == some[i]);
+		if (some[i] == WAL_POS_UNKNOWN)
+			assert_memory_equal(sector + 56, (uint8_t[8]){ 0 }, 8);
+	}
+}
+
 static void every_bit(void **state)
 {
 	struct wal_slot slot = slot_of(7);
@@ -118,10 +142,8 @@ static void versions(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(round_trip),
-		cmocka_unit_test(every_bit),
-		cmocka_unit_test(picking),
-		cmocka_unit_test(versions),
+		cmocka_unit_test(round_trip), cmocka_unit_test(positions), cmocka_unit_test(every_bit),
+		cmocka_unit_test(picking),    cmocka_unit_test(versions),
 	};
 
 	return cmocka_run_group_tests_name("head", tests, NULL, NULL);

@@ -295,7 +295,7 @@ struct wal_append {
 	/* the library's */
 	struct wal_append *next;
 	struct wal_stream *stream;
-	uint64_t priv[6];
+	uint64_t priv[8];
 };
 
 /* Submits a request. Returns 1: done already (committed; `done` is not called). 0: `done` will be called once,
