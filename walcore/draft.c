@@ -315,14 +315,14 @@ static int commit_locked(struct wal_stream *stream, struct wal_append *req, stru
 		live->segs[live->n++] = seg;
 	}
 	stream->slot = slot;
+	stream->marked_relaxed |= !journaled;
+	wal_stream_mark_dirty_locked(stream, !journaled);
 	if (journaled)
 		journal_commit(stream, draft, req, bytes, reserved);
 	live->next++;
 	live->pos_next += frame->content_len;
 	req->priv[WAL_PRIV_POS] = live->pos_next;
 	live->last_time = req->time_ns;
-	stream->marked_relaxed |= !journaled;
-	wal_stream_mark_dirty_locked(stream, !journaled);
 	return 0;
 }
 

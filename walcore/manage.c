@@ -218,10 +218,10 @@ static int give_birth(struct wal_stream *stream, uint64_t *reserved, uint64_t *r
 		stream->file_time = stream->live->last_time;
 		entry.stream_id = stream->id;
 		wal_stream_apply_settings_locked(stream);
-		*ret_lsn = wal_journal_put(&store->journal, &entry, payload, 2, &stream->bound, stream->name, NULL,
-					   reserved);
 		atomic_store(&store->entries_dirty, true);
 		wal_stream_mark_dirty_locked(stream, !stream->durable);
+		*ret_lsn = wal_journal_put(&store->journal, &entry, payload, 2, &stream->bound, stream->name, NULL,
+					   reserved);
 	} else if (stream->live) {
 		wal_live_free(stream->live, store);
 		stream->live = NULL;
@@ -426,10 +426,10 @@ static int take_name(struct wal_stream *stream, struct wal_span key, const char 
 		HASH_ADD(hh, store->streams, key, stream->key_len, stream);
 		store->names_gen++;
 		stream->bound = 0;
-		/* Again: an append may have bound the old name behind the first one. */
-		(void)wal_journal_put(&store->journal, &entry, &payload, 1, &stream->bound, name, NULL, reserved);
 		atomic_store(&store->entries_dirty, true);
 		wal_stream_mark_dirty_locked(stream, true);
+		/* Again: an append may have bound the old name behind the first one, and a checkpoint may have passed that. */
+		(void)wal_journal_put(&store->journal, &entry, &payload, 1, &stream->bound, name, NULL, reserved);
 	}
 	pthread_mutex_unlock(&stream->lock);
 	pthread_mutex_unlock(&store->lock);

@@ -53,11 +53,11 @@ again:
 	r = wal_stream_write_slot_locked(stream);
 	if (r == 0) {
 		wal_slot_encode(sector, &stream->slot);
-		lsn = wal_journal_put(&store->journal, &entry, &payload, 1, &stream->bound, stream->name, NULL,
-				      &reserved);
 		wal_stream_apply_settings_locked(stream);
 		durable |= stream->durable;
 		wal_stream_mark_dirty_locked(stream, !stream->durable);
+		lsn = wal_journal_put(&store->journal, &entry, &payload, 1, &stream->bound, stream->name, NULL,
+				      &reserved);
 	} else {
 		stream->slot.attr = old.attr;
 		stream->slot.settings = old.settings;

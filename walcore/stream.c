@@ -285,6 +285,7 @@ int wal_stream_rotate_locked(struct wal_stream *stream, uint64_t *reserved)
 		wal_stream_seal_locked(stream, live->segs[live->n - 2]);
 	stream->slot = slot;
 	seg->unjournaled = true;
+	wal_stream_mark_dirty_locked(stream, false);
 	if (reserved)
 		wal_stream_journal_segment_locked(stream, reserved);
 	return 0;

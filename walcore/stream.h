@@ -96,7 +96,8 @@ void wal_stream_journal_segment_locked(struct wal_stream *stream, uint64_t *rese
 int wal_stream_rotate_locked(struct wal_stream *stream, uint64_t *reserved);
 /* Writes the slot to the last segment (page cache). */
 int wal_stream_write_slot_locked(struct wal_stream *stream);
-/* Puts it on the store's list of those to be flushed. */
+/* Puts it on the store's list of those to be flushed. Before the entry goes to the journal: a checkpoint that passes the entry
+ * must find the stream there. */
 void wal_stream_mark_dirty_locked(struct wal_stream *stream, bool relaxed);
 /* Takes the waits that have what they wait for (or all), to be told once the lock is given back. */
 struct wal_wait *wal_stream_take_waits_locked(struct wal_stream *stream, bool all);

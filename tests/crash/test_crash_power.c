@@ -176,8 +176,9 @@ static void draft_not_renamed(void **state)
 	end();
 }
 
-/* What a sync of the segment has covered, by the length of the file. */
-static uint64_t synced_len;
+/* What a sync of each segment of "s" has covered, by the length of the file. */
+#define SEGMENTS_MAX 200
+static uint64_t synced_len[SEGMENTS_MAX];
 static int (*count_sync)(const struct wal_io *io, int fd);
 static int note_sync(const struct wal_io *io, int fd)
 {
@@ -185,35 +186,91 @@ static int note_sync(const struct wal_io *io, int fd)
 	struct stat seg, st;
 	char path[512];
 
-	if (r == 0 && stat(kit_segment(&kit, "s", 1, path), &seg) == 0 && fstat(fd, &st) == 0 &&
-	    st.st_ino == seg.st_ino)
-		synced_len = (uint64_t)st.st_size;
+	for (uint64_t first = 1; r == 0 && first < SEGMENTS_MAX; first++)
+		if (stat(kit_segment(&kit, "s", first, path), &seg) == 0 && fstat(fd, &st) == 0 &&
+		    st.st_ino == seg.st_ino)
+			synced_len[first] = (uint64_t)st.st_size;
 	return r;
 }
 
-static void begin_noting(void)
+static void note_all(void)
 {
-	begin(0);
-	synced_len = 0;
+	char path[512];
+
+	for (uint64_t first = 1; first < SEGMENTS_MAX; first++)
+		synced_len[first] = file_exists(kit_segment(&kit, "s", first, path)) ? file_size(path) : 0;
+}
+
+static void begin_noting(uint64_t segment_bytes)
+{
+	begin(segment_bytes);
 	count_sync = kit.fault.io.fdatasync;
 	wal_stream_unref(stream);
 	kit_close(&kit);
+	note_all();
 	kit.fault.io.fdatasync = note_sync;
 	kit_open(&kit);
 	stream = kit_stream(&kit, "s");
+}
+
+/* What no sync covered is gone. */
+static void lose_unsynced(void)
+{
+	char path[512];
+
+	for (uint64_t first = 1; first < SEGMENTS_MAX; first++)
+		if (file_exists(kit_segment(&kit, "s", first, path)) && file_size(path) > synced_len[first])
+			file_cut(path, synced_len[first]);
+}
+
+/* Another stream fills the journal until a checkpoint is over. */
+static void checkpoint(void)
+{
+	struct wal_stream *other = kit_stream(&kit, "other");
+	struct wal_store_stat before, now;
+	uint8_t bytes[2000] = { 1 };
+
+	assert_int_equal(wal_store_stat(kit.store, &before), 0);
+	for (int i = 0; i < 100000; i++) {
+		assert_int_equal(kit_put(other, KEY(""), (struct wal_span){ bytes, sizeof(bytes) }, 0, NULL), 0);
+		assert_int_equal(wal_store_stat(kit.store, &now), 0);
+		if (now.checkpoints >= before.checkpoints + 2) /* one that began after this did */
+			break;
+	}
+	assert_true(now.checkpoints >= before.checkpoints + 2);
+	wal_stream_unref(other);
+}
+
+/* What a checkpoint has passed is on disk, in a segment that was begun by the first append since the one before, too. */
+static void rotated_then_checkpoint(void **state)
+{
+	(void)state;
+	begin_noting(4096);
+	fill(2, 700);
+	wal_stream_unref(stream);
+	kit_close(&kit);
+	note_all();
+	kit_open(&kit);
+	stream = kit_stream(&kit, "s");
+	fill(1, 2000);
+	checkpoint();
+	fill(2, 100);
+	power_off();
+	lose_unsynced();
+	end();
 }
 
 /* A batch past an eighth of the journal is on disk when it is acknowledged; what comes behind it is in the journal. */
 static void large_batch(void **state)
 {
 	(void)state;
-	begin_noting();
+	begin_noting(0);
 	fill(2, 100);
 	assert_int_equal(promise_append(&promise, stream, 60, 7, 400, 0), 0);
 	fill(3, 100);
 	power_off();
-	assert_true(synced_len > 60 * 400);
-	lose_bytes(1, synced_len, false);
+	assert_true(synced_len[1] > 60 * 400);
+	lose_unsynced();
 	end();
 }
 
@@ -225,7 +282,7 @@ static void large_batch_torn(void **state)
 
 	(void)state;
 	for (int i = 0; i < 3; i++) {
-		begin_noting();
+		begin_noting(0);
 		fill(2, 100);
 		io_fault_arm(&kit.fault, IO_STOP, IO_SYNC, 1, -EIO);
 		assert_int_equal(promise_append(&promise, stream, 60, 7, 400, 0), -EIO);
@@ -383,6 +440,7 @@ int main(void)
 		cmocka_unit_test(draft_frame_lost),
 		cmocka_unit_test(draft_not_renamed),
 		cmocka_unit_test(large_batch),
+		cmocka_unit_test(rotated_then_checkpoint),
 		cmocka_unit_test(large_batch_torn),
 		cmocka_unit_test(attr_and_settings),
 		cmocka_unit_test(rename_lost),
