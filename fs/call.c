@@ -55,6 +55,8 @@ static void run_in_worker(struct walfs_job *job, void *scratch)
 
 void walfs_call_send_copy(struct walfs_call *copy)
 {
+	/* Of what is done to an open file: who opened it. A RELEASE has no user of its own. */
+	copy->job.uid = copy->has_file ? walfs_file_of(&copy->fi)->user->uid : fuse_req_ctx(copy->req)->uid;
 	copy->job.run = run_in_worker;
 	walfs_workers_give(copy->fs->workers, &copy->job);
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * A few threads that do what may wait for the disk, so that the loop does not. Invariant: jobs start in the order in
- * which they were given, and every job given runs once, also during walfs_workers_close.
+ * A few threads that do what may wait for the disk, so that the loop does not. Invariants: the jobs of one user start in
+ * the order in which they were given; users take turns, and none has more threads than are left for others; every job
+ * given runs once, also during walfs_workers_close.
  *
  * Threads: any, but for close.
  */
@@ -9,6 +10,7 @@
 #define WALFS_WORKER_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 #define WALFS_SCRATCH_BYTES ((size_t)1 << 20) /* room for the largest read of the kernel */
 
@@ -16,7 +18,10 @@
 struct walfs_job {
 	/* `scratch` is WALFS_SCRATCH_BYTES of the thread's own, borrowed. */
 	void (*run)(struct walfs_job *job, void *scratch);
+	uint32_t uid; /* for whom */
 	struct walfs_job *next;
+	/* worker.c's: of the first job of a user in the queue. */
+	struct walfs_job *last, *next_user;
 };
 
 struct walfs_workers;
