@@ -16,7 +16,7 @@
 #include <uthash.h>
 #include <walcore/walcore.h>
 
-struct append_file;
+struct walfs_appender;
 struct walfs_job;
 
 struct walfs_inode {
@@ -26,7 +26,7 @@ struct walfs_inode {
 	atomic_uint writing;       /* open files with uncommitted bytes: attr.c */
 
 	pthread_mutex_t lock;
-	struct append_file *appends;            /* append.c's, guarded by lock: the open files of append */
+	struct walfs_appender *appends;         /* appender.c's, guarded by lock: the open append files */
 	struct walfs_job *awaiting;             /* await.c's, guarded by lock: calls that wait; owned */
 	atomic_uint_least64_t n_begun, n_ended; /* await.c's: commits in a RELEASE */
 

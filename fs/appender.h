@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * An open append file: the record that it collects, its commit, and the answer to the request that led to it.
+ * Invariants: what is pending is one record and becomes one, or nothing; the turn ends before the reply, which lets the
+ * next request come. When a record begins and ends is not decided here but in append.c.
+ *
+ * Threads: of the request that has its turn (turn.h), unless said otherwise.
+ */
+#ifndef WALFS_APPENDER_H
+#define WALFS_APPENDER_H
+
+#include "call.h"
+#include "opener.h"
+#include "turn.h"
+#include "walfs.h"
+
+enum walfs_answer_kind { WALFS_ANSWER_DONE, WALFS_ANSWER_WRITE, WALFS_ANSWER_ATTR, WALFS_ANSWER_RELEASE };
+
+/* What is owed to the kernel once the commit is done. */
+struct walfs_answer {
+	fuse_req_t req;
+	enum walfs_answer_kind kind;
+	enum walfs_sense sense;
+	size_t written;
+};
+
+struct walfs_appender {
+	struct walfs_file file;
+	struct walfs *fs;          /* immutable */
+	struct walfs_inode *inode; /* immutable, referenced */
+	enum walfs_kind kind;      /* immutable */
+	uint64_t ino;              /* immutable: st_ino, as /proc shows it */
+
+	struct walfs_appender *other_prev, *other_next; /* guarded by inode->lock: the other appenders of the stream */
+	atomic_uint_least64_t pos;                      /* the file position that the last write left */
+
+	struct walfs_turns turns;
+
+	/* Of the request that has its turn. */
+	struct walfs_opener opener;
+	uint64_t stamp;     /* of the open: headers staged before it may be taken */
+	bool flushed_first; /* a flush came with nothing pending */
+	bool header_asked;  /* the first write was, and took the staged header if there was one */
+	bool packet;        /* the pending bytes are those of the WRITE that has its turn */
+	bool counted;       /* in inode->writing */
+	bool announced;     /* a commit in the RELEASE, to await.c */
+	int spoiled;        /* the error that spoiled the record, or 0 */
+	void *header;       /* owned */
+	size_t header_len;
+	uint64_t end; /* the file offset at which the next write belongs */
+	struct walfs_pending pending;
+	struct wal_append req;
+	struct wal_entry entry;
+	struct walfs_answer answer;
+};
+
+/* A fresh one for the node of the call, which is an OPEN. -ENOMEM. Nothing is replied. */
+int walfs_appender_open(struct walfs_call *call, struct walfs_inode *inode, const struct walfs_file_ops *ops,
+			struct walfs_appender **ret_file);
+
+/* Drops what is pending, and frees. */
+void walfs_appender_close(struct walfs_appender *file);
+
+struct walfs_answer walfs_answer_of(const struct walfs_call *call, enum walfs_answer_kind kind);
+
+/* Ends the turn and replies: with the error, or as the answer says. The file may be gone afterwards. Returns 0. */
+int walfs_appender_finish(struct walfs_appender *file, const struct walfs_answer *answer, int err);
+
+/* A write begins, or goes on with, the record: who it is, and the header staged for it. */
+void walfs_appender_note_writer(struct walfs_call *call, struct walfs_appender *file);
+
+/* Adds n bytes to the record; zeros where data is NULL. The errors of walfs_pending_add. */
+int walfs_appender_add(struct walfs_call *call, struct walfs_appender *file, const void *data, uint64_t n);
+
+/* What is pending is dropped. May wait for the disk where there is a draft. */
+void walfs_appender_drop(struct walfs_appender *file);
+
+/* The record cannot become whole any more: drops it, and finishes with the error, as all do that come up to its end.
+ * -EAGAIN where a draft is to be removed, which takes a while. */
+int walfs_appender_spoil(struct walfs_call *call, struct walfs_appender *file, const struct walfs_answer *answer,
+			 int err);
+
+/* Commits what is pending, and finishes. In the loop -EAGAIN where that would wait. `flags` as in struct wal_append. */
+int walfs_appender_commit(struct walfs_call *call, struct walfs_appender *file, enum walfs_answer_kind kind,
+			  uint32_t flags);
+
+/* The same without an answer. Waits for the disk. */
+int walfs_appender_commit_now(struct walfs_appender *file, uint32_t flags);
+
+/* Has the process another descriptor of this open file? As walfs_process_holds. */
+int walfs_appender_held(const struct walfs_appender *file, pid_t pid, unsigned look_max);
+
+#endif
