@@ -14,6 +14,9 @@
  *   in an FSYNC, durably, and what is written then begins another record;
  *   in the WRITE itself with O_DIRECT (a packet) and with O_SYNC or O_DSYNC (a durable packet).
  *
+ * append.line commits in each WRITE the lines that are complete by it (line.c). What is pending is the unfinished line, which
+ * an end of the file finishes by the same rules, but no FSYNC: it would tear a line wherever a logger's buffer ends.
+ *
  * A flush with nothing pending does nothing: every shell redirection sends one before the first write.
  *
  * Where /proc does not tell about the process (another pid namespace, no right), a flush before the data says that a
@@ -29,6 +32,7 @@
 
 #include "appender.h"
 #include "await.h"
+#include "line.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -46,16 +50,9 @@ static struct walfs_appender *of(struct walfs_file *file)
 /* Takes the bytes of a write in, and zeros for a hole before it. */
 static int take_bytes(struct walfs_call *call, struct walfs_appender *file)
 {
-	if (!(call->fi.flags & O_APPEND)) {
-		if (call->off < file->end)
-			return -ESPIPE;
-		if (call->off > file->end) {
-			int err = walfs_appender_add(call, file, NULL, call->off - file->end);
-			if (err < 0)
-				return err;
-		}
-	}
-	int err = walfs_appender_add(call, file, call->data, call->size);
+	int err = walfs_appender_place(call, file);
+	if (err == 0)
+		err = walfs_appender_add(call, file, call->data, call->size);
 	if (err == 0)
 		atomic_store(&file->pos, call->off + call->size);
 	return err;
@@ -97,6 +94,8 @@ static int step_write(struct walfs_call *call, void *arg)
 {
 	struct walfs_appender *file = arg;
 	struct walfs_answer answer = walfs_answer_of(call, WALFS_ANSWER_WRITE);
+	if (file->kind == WALFS_APPEND_LINE)
+		return walfs_line_write(call, file);
 	if (file->spoiled)
 		return walfs_appender_finish(file, &answer, file->spoiled);
 	if (call->fi.flags & (O_DIRECT | O_DSYNC)) {
@@ -188,13 +187,14 @@ static int step_fsync(struct walfs_call *call, void *arg)
 {
 	struct walfs_appender *file = arg;
 	struct walfs_answer answer = walfs_answer_of(call, WALFS_ANSWER_DONE);
-	if (file->spoiled) {
+	bool unfinished = file->kind == WALFS_APPEND_LINE; /* what is pending there is no record yet */
+	if (file->spoiled && !unfinished) {
 		int err = file->spoiled;
 		walfs_appender_drop(file);
 		file->spoiled = 0;
 		return walfs_appender_finish(file, &answer, err);
 	}
-	if (file->pending.len > 0)
+	if (file->pending.len > 0 && !unfinished)
 		return walfs_appender_commit(call, file, WALFS_ANSWER_DONE, WAL_APPEND_DURABLE);
 	if (call->wait & WAL_NOWAIT)
 		return -EAGAIN;

@@ -8,9 +8,11 @@
 
 #include "attr.h"
 #include "await.h"
+#include "line.h"
 #include "notify.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <utlist.h>
 
@@ -47,8 +49,7 @@ static void free_header(struct walfs_appender *file)
 	file->header_len = 0;
 }
 
-/* The record that was pending is no more, whatever became of it. */
-static void end_record(struct walfs_appender *file)
+void walfs_appender_end_record(struct walfs_appender *file)
 {
 	free_header(file);
 	walfs_opener_forget_writes(&file->opener);
@@ -61,7 +62,7 @@ static void end_record(struct walfs_appender *file)
 void walfs_appender_drop(struct walfs_appender *file)
 {
 	walfs_pending_drop(&file->pending, file->inode->stream);
-	end_record(file);
+	walfs_appender_end_record(file);
 }
 
 void walfs_appender_close(struct walfs_appender *file)
@@ -104,7 +105,9 @@ int walfs_appender_finish(struct walfs_appender *file, const struct walfs_answer
 		return 0;
 	}
 	walfs_turn_end(&file->turns);
-	if (err < 0)
+	if (err < 0 && answer.partial > 0)
+		(void)fuse_reply_write(answer.req, answer.partial);
+	else if (err < 0)
 		walfs_reply_err(answer.req, err, answer.sense);
 	else if (answer.kind == WALFS_ANSWER_WRITE)
 		(void)fuse_reply_write(answer.req, answer.written);
@@ -123,7 +126,7 @@ struct walfs_answer walfs_answer_of(const struct walfs_call *call, enum walfs_an
 /* ---- commit ------------------------------------------------------------------------------------------ */
 
 /* A full disk or a stream that was removed is the writer's to know; what stops a stream is the administrator's too. */
-static void log_failure(const struct walfs_appender *file, int result)
+void walfs_appender_log_failure(const struct walfs_appender *file, int result)
 {
 	bool ordinary = result == -EIDRM || result == -ENOSPC || result == -EDQUOT || result == -ESTALE;
 	char key[WAL_KEY_MAX + 1], name[WAL_NAME_MAX + 1];
@@ -137,12 +140,16 @@ static void log_failure(const struct walfs_appender *file, int result)
 
 static void settle(struct walfs_appender *file, int result)
 {
+	if (file->lines) {
+		walfs_line_settle(file, result);
+		return;
+	}
 	if (result < 0)
-		log_failure(file, result);
+		walfs_appender_log_failure(file, result);
 	walfs_pending_done(&file->pending, file->inode->stream, result);
-	end_record(file);
+	walfs_appender_end_record(file);
 	if (result >= 0)
-		walfs_notify_committed(file->fs, file->inode);
+		walfs_notify_committed(file->fs, file->inode, file->kind);
 }
 
 static void commit_done(struct wal_append *req, int result)
@@ -154,22 +161,25 @@ static void commit_done(struct wal_append *req, int result)
 	walfs_files_end(&fs->files);
 }
 
-static void prepare(struct walfs_appender *file, uint32_t flags)
+void walfs_appender_request(struct walfs_appender *file, uint32_t flags)
 {
 	file->req = (struct wal_append){ .flags = flags, .done = commit_done, .arg = file };
+}
+
+static void prepare(struct walfs_appender *file, uint32_t flags)
+{
 	struct wal_span header = { file->header, file->header_len };
+	walfs_appender_request(file, flags);
 	walfs_pending_request(&file->pending, header, &file->entry, &file->req);
 }
 
-int walfs_appender_commit(struct walfs_call *call, struct walfs_appender *file, enum walfs_answer_kind kind,
-			  uint32_t flags)
+int walfs_appender_submit(struct walfs_call *call, struct walfs_appender *file, const struct walfs_answer *answer)
 {
 	struct wal_stream *stream = file->inode->stream;
 	struct walfs *fs = file->fs;
 	int result;
 
-	prepare(file, flags);
-	file->answer = walfs_answer_of(call, kind);
+	file->answer = *answer;
 	if (!(call->wait & WAL_NOWAIT)) {
 		result = wal_append(stream, &file->req);
 	} else {
@@ -185,6 +195,14 @@ int walfs_appender_commit(struct walfs_call *call, struct walfs_appender *file, 
 	return walfs_appender_finish(file, &file->answer, result < 0 ? result : 0);
 }
 
+int walfs_appender_commit(struct walfs_call *call, struct walfs_appender *file, enum walfs_answer_kind kind,
+			  uint32_t flags)
+{
+	struct walfs_answer answer = walfs_answer_of(call, kind);
+	prepare(file, flags);
+	return walfs_appender_submit(call, file, &answer);
+}
+
 int walfs_appender_commit_now(struct walfs_appender *file, uint32_t flags)
 {
 	prepare(file, flags);
@@ -195,16 +213,31 @@ int walfs_appender_commit_now(struct walfs_appender *file, uint32_t flags)
 
 /* ---- what is written --------------------------------------------------------------------------------- */
 
-void walfs_appender_note_writer(struct walfs_call *call, struct walfs_appender *file)
+void walfs_appender_note(struct walfs_appender *file, pid_t pid, uint64_t owner)
 {
-	walfs_opener_note_write(&file->opener, walfs_call_pid(call), call->fi.lock_owner);
+	walfs_opener_note_write(&file->opener, pid, owner);
 	if (!file->counted)
 		atomic_fetch_add(&file->inode->writing, 1);
 	file->counted = true;
-	if (!file->header_asked)
+}
+
+void walfs_appender_note_writer(struct walfs_call *call, struct walfs_appender *file)
+{
+	walfs_appender_note(file, walfs_call_pid(call), call->fi.lock_owner);
+	if (!file->header_asked && file->kind == WALFS_APPEND)
 		file->header_len = walfs_staged_take(&file->fs->staged, file->inode->id, fuse_req_ctx(call->req)->uid,
 						     file->stamp, &file->header);
 	file->header_asked = true;
+}
+
+int walfs_appender_place(struct walfs_call *call, struct walfs_appender *file)
+{
+	if (call->fi.flags & O_APPEND || call->off == file->end)
+		return 0;
+	if (call->off < file->end)
+		return -ESPIPE;
+	walfs_appender_note_writer(call, file);
+	return walfs_appender_add(call, file, NULL, call->off - file->end);
 }
 
 int walfs_appender_add(struct walfs_call *call, struct walfs_appender *file, const void *data, uint64_t n)

@@ -22,6 +22,7 @@ struct walfs_answer {
 	enum walfs_answer_kind kind;
 	enum walfs_sense sense;
 	size_t written;
+	size_t partial; /* of a write: so much is committed, and is the answer, should the rest of it fail */
 };
 
 struct walfs_appender {
@@ -49,6 +50,7 @@ struct walfs_appender {
 	size_t header_len;
 	uint64_t end; /* the file offset at which the next write belongs */
 	struct walfs_pending pending;
+	struct walfs_lines *lines; /* line.c's: a write that is being committed; owned */
 	struct wal_append req;
 	struct wal_entry entry;
 	struct walfs_answer answer;
@@ -69,8 +71,17 @@ int walfs_appender_finish(struct walfs_appender *file, const struct walfs_answer
 /* A write begins, or goes on with, the record: who it is, and the header staged for it. */
 void walfs_appender_note_writer(struct walfs_call *call, struct walfs_appender *file);
 
+/* The same of one who wrote before, and took no header. */
+void walfs_appender_note(struct walfs_appender *file, pid_t pid, uint64_t owner);
+
+/* The write stands where the last one ended: zeros are added for a hole. -ESPIPE where it goes back. */
+int walfs_appender_place(struct walfs_call *call, struct walfs_appender *file);
+
 /* Adds n bytes to the record; zeros where data is NULL. The errors of walfs_pending_add. */
 int walfs_appender_add(struct walfs_call *call, struct walfs_appender *file, const void *data, uint64_t n);
+
+/* Nothing is pending any more, whatever became of it. */
+void walfs_appender_end_record(struct walfs_appender *file);
 
 /* What is pending is dropped. May wait for the disk where there is a draft. */
 void walfs_appender_drop(struct walfs_appender *file);
@@ -84,10 +95,17 @@ int walfs_appender_spoil(struct walfs_call *call, struct walfs_appender *file, c
 int walfs_appender_commit(struct walfs_call *call, struct walfs_appender *file, enum walfs_answer_kind kind,
 			  uint32_t flags);
 
+/* The same for a request that line.c has filled in: `req` and `lines` of the file. */
+int walfs_appender_submit(struct walfs_call *call, struct walfs_appender *file, const struct walfs_answer *answer);
+void walfs_appender_request(struct walfs_appender *file, uint32_t flags);
+
 /* The same without an answer. Waits for the disk. */
 int walfs_appender_commit_now(struct walfs_appender *file, uint32_t flags);
 
 /* Has the process another descriptor of this open file? As walfs_process_holds. */
 int walfs_appender_held(const struct walfs_appender *file, pid_t pid, unsigned look_max);
+
+/* A record was not committed. */
+void walfs_appender_log_failure(const struct walfs_appender *file, int result);
 
 #endif

@@ -5,6 +5,7 @@
  */
 #include "attr.h"
 
+#include "notify.h"
 #include "recfile.h"
 #include "text.h"
 
@@ -147,9 +148,8 @@ static int get_in_stream(struct walfs *fs, struct walfs_inode *inode, const stru
 	struct wal_stat stat;
 	uint64_t size = 0;
 
-	/* Before the figures are taken: a commit after this tells the kernel (notify.c). */
-	if (node->kind == WALFS_STREAM)
-		atomic_store(&inode->given, true);
+	/* Before the figures are taken: a commit after this tells the kernel. */
+	walfs_notify_given(inode, node->kind);
 	int err = wal_stream_stat(inode->stream, WAL_STAT_CHEAP, &stat);
 	if (err < 0)
 		return err;
@@ -160,6 +160,7 @@ static int get_in_stream(struct walfs *fs, struct walfs_inode *inode, const stru
 		mode = S_IFDIR | mode;
 		break;
 	case WALFS_APPEND:
+	case WALFS_APPEND_LINE:
 		mode = S_IFREG | (mode & 0666);
 		break;
 	case WALFS_APPEND_HDR:
@@ -231,7 +232,7 @@ int walfs_attr_get(struct walfs *fs, struct walfs_inode *inode, const struct wal
 double walfs_attr_timeout(const struct walfs_inode *inode, enum walfs_kind kind)
 {
 	/* The time of append changes when what is being written is committed: not to be kept until then. */
-	if (kind == WALFS_APPEND && inode && atomic_load(&inode->writing) > 0)
+	if ((kind == WALFS_APPEND || kind == WALFS_APPEND_MSG) && inode && atomic_load(&inode->writing) > 0)
 		return 0.0;
 	return walfs_node_caching(kind)->attr_s;
 }

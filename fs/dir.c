@@ -125,6 +125,8 @@ int walfs_dir_lookup(struct walfs_call *call)
 		if (!inode)
 			return -ESTALE;
 	}
+	if (node.kind == WALFS_APPEND_LINE) /* a node of its own for each who opens it: node.c */
+		node.token = atomic_fetch_add(&fs->tokens, 1) + 1;
 	err = walfs_attr_entry(fs, inode, &node, listed, call->wait, &entry);
 	if (err != -EAGAIN && inode && asks_for_newest(&node, err) && walfs_await_join(call, inode))
 		return 0;

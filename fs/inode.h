@@ -22,7 +22,7 @@ struct walfs_job;
 struct walfs_inode {
 	uint64_t id;               /* immutable */
 	struct wal_stream *stream; /* immutable; borrowed until the entry goes */
-	atomic_bool given;         /* the kernel may hold attributes of the directory: notify.c */
+	atomic_uint given;         /* notify.c's: of which nodes the kernel may hold attributes */
 	atomic_uint writing;       /* open files with uncommitted bytes: attr.c */
 
 	pthread_mutex_t lock;

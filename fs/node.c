@@ -101,7 +101,7 @@ static const struct walfs_caching caching[WALFS_KIND_COUNT] = {
 	[WALFS_STATUS] = { 0.0, 0.0, true, false },       [WALFS_STATS] = { 0.0, 0.0, true, false },
 	[WALFS_STORE_CONFIG] = { 0.0, 0.0, true, false }, [WALFS_SYNC] = { 0.0, 0.0, true, false },
 	[WALFS_RECORD] = { 1.0, 1.0, false, true },       [WALFS_SIDECAR] = { 1.0, 1.0, false, true },
-	[WALFS_APPEND_LINE] = { 0.0, 1.0, true, false },  [WALFS_APPEND_MSG] = { 1.0, 1.0, true, false },
+	[WALFS_APPEND_LINE] = { 0.0, 0.0, true, false },  [WALFS_APPEND_MSG] = { 1.0, 1.0, true, false },
 	[WALFS_FOLLOW] = { 0.0, 0.0, true, false },       [WALFS_NEW_FOLLOW] = { 0.0, 0.0, true, false },
 	[WALFS_FROM] = { 0.0, 0.0, true, false },         [WALFS_ALL] = { 0.0, 0.0, true, false },
 	[WALFS_AT] = { 0.0, 0.0, false, false },          [WALFS_AT_LINK] = { 0.0, 0.0, false, false },

@@ -6,8 +6,9 @@
  * another thread after the reply would leave a moment in which `echo x >> append; stat append` shows the old time.
  * An answer with old attributes that is on its way meanwhile is dropped by the kernel (its attr_version).
  *
- * append needs no notice after a commit: the kernel itself forgets its time and size after each WRITE, and while
- * bytes are written and not committed its attributes are given without a timeout (attr.c).
+ * append needs no notice after a commit through itself: the kernel forgets its time and size after each WRITE, and while
+ * bytes are written and not committed its attributes are given without a timeout (attr.c). append.msg likewise; of
+ * append.line and what else is numbered by lookup nothing is kept.
  */
 #include "notify.h"
 
@@ -22,14 +23,28 @@ static void invalidate(struct walfs *fs, uint64_t stream, enum walfs_kind kind)
 	(void)fuse_lowlevel_notify_inval_inode(fs->session, walfs_node_id(&node), -1, 0);
 }
 
-void walfs_notify_committed(struct walfs *fs, struct walfs_inode *inode)
+/* Whose attributes the kernel keeps, and show the time of the newest record. */
+static const enum walfs_kind timed[] = { WALFS_STREAM, WALFS_APPEND, WALFS_APPEND_MSG };
+#define N_TIMED (sizeof(timed) / sizeof(timed[0]))
+
+void walfs_notify_given(struct walfs_inode *inode, enum walfs_kind kind)
+{
+	for (size_t i = 0; i < N_TIMED; i++)
+		if (timed[i] == kind)
+			atomic_fetch_or(&inode->given, 1u << kind);
+}
+
+void walfs_notify_committed(struct walfs *fs, struct walfs_inode *inode, enum walfs_kind kind)
 {
 	/* One notice for however many commits there were since the kernel last asked. */
-	if (atomic_exchange(&inode->given, false))
-		invalidate(fs, inode->id, WALFS_STREAM);
+	unsigned given = atomic_exchange(&inode->given, 0);
+	for (size_t i = 0; i < N_TIMED; i++)
+		if ((given & 1u << timed[i]) && timed[i] != kind)
+			invalidate(fs, inode->id, timed[i]);
 }
 
 void walfs_notify_mode(struct walfs *fs, struct walfs_inode *inode)
 {
 	invalidate(fs, inode->id, WALFS_APPEND);
+	invalidate(fs, inode->id, WALFS_APPEND_MSG);
 }

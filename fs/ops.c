@@ -249,7 +249,7 @@ static int set_size(struct walfs_call *call)
 		return file->ops->truncate(call, file);
 	if (call->node.kind == WALFS_APPEND_HDR)
 		return walfs_hdrfile_truncate(call);
-	if (call->node.kind == WALFS_APPEND && call->size != 0)
+	if (call->size != 0)
 		return -EPERM; /* there is no open file that the zeros could belong to */
 	return do_getattr(call);
 }
@@ -262,6 +262,7 @@ static int do_setattr(struct walfs_call *call)
 			return walfs_dir_set_attr(call);
 		return do_getattr(call);
 	case WALFS_APPEND:
+	case WALFS_APPEND_LINE:
 	case WALFS_APPEND_HDR:
 		/* Harmless, so that cp -p, touch and rsync can do what they do to any file. */
 		return call->to_set & FUSE_SET_ATTR_SIZE ? set_size(call) : do_getattr(call);
@@ -300,6 +301,7 @@ static int open_kind(struct walfs_call *call)
 {
 	switch (call->node.kind) {
 	case WALFS_APPEND:
+	case WALFS_APPEND_LINE:
 		return walfs_append_open(call);
 	case WALFS_APPEND_HDR:
 		return walfs_hdrfile_open(call);

@@ -116,6 +116,16 @@ static int add(struct walfs_pending *pending, struct wal_stream *stream, struct 
 	return add_to_draft(pending, data, n);
 }
 
+void walfs_pending_cut(struct walfs_pending *pending, struct wal_stream *stream, uint64_t len)
+{
+	uint64_t n = pending->len - len;
+	assert(!pending->draft && len <= pending->len);
+	wal_release(stream, n);
+	walfs_user_give(pending->user, WALFS_PENDING, n);
+	pending->reserved_bytes -= n;
+	pending->len = len;
+}
+
 int walfs_pending_add(struct walfs_pending *pending, struct wal_stream *stream, struct wal_span header,
 		      const void *data, uint64_t n, uint32_t flags)
 {

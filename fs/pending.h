@@ -33,6 +33,9 @@ void walfs_pending_init(struct walfs_pending *pending, struct walfs_user *user);
 int walfs_pending_add(struct walfs_pending *pending, struct wal_stream *stream, struct wal_span header,
 		      const void *data, uint64_t n, uint32_t flags);
 
+/* Takes back what was added beyond `len`, of bytes that are in memory. */
+void walfs_pending_cut(struct walfs_pending *pending, struct wal_stream *stream, uint64_t len);
+
 /* Fills in the append that commits the bytes. They must stay until it is done. */
 void walfs_pending_request(const struct walfs_pending *pending, struct wal_span header, struct wal_entry *entry,
 			   struct wal_append *req);

@@ -31,6 +31,7 @@ struct walfs {
 	struct walfs_files files;
 	struct walfs_staged staged;
 	struct walfs_users users;
+	atomic_uint tokens;              /* of nodes that are numbered by lookup: the last one given */
 	void *scratch;                   /* WALFS_SCRATCH_BYTES of the loop's */
 	_Atomic int64_t changed_ns;      /* the time of the root: the mount, or when a stream came or went */
 	bool sees_processes;             /* /proc is that of our pid namespace */
