@@ -73,9 +73,10 @@ static int step_packet(struct walfs_call *call, struct walfs_appender *file)
 	if (!file->packet) {
 		if (call->size > WALFS_PACKET_MAX)
 			return walfs_appender_finish(file, &answer, -EMSGSIZE);
-		if (file->pending.len > 0)
+		if (walfs_appender_has_record(file) && !file->packet_begun)
 			err = commit_before_packet(call, file);
 		if (err == 0) {
+			file->packet_begun = true;
 			walfs_appender_note_writer(call, file);
 			err = take_bytes(call, file);
 		}
@@ -161,7 +162,7 @@ static int step_flush(struct walfs_call *call, void *arg)
 	struct walfs_answer answer = walfs_answer_of(call, WALFS_ANSWER_DONE);
 	pid_t pid = walfs_call_pid(call);
 
-	if (file->pending.len == 0 && !file->spoiled) {
+	if (!walfs_appender_has_record(file) && !file->spoiled) {
 		file->flushed_first = true;
 		return walfs_appender_finish(file, &answer, 0);
 	}
@@ -194,7 +195,7 @@ static int step_fsync(struct walfs_call *call, void *arg)
 		file->spoiled = 0;
 		return walfs_appender_finish(file, &answer, err);
 	}
-	if (file->pending.len > 0 && !unfinished)
+	if (walfs_appender_has_record(file) && !unfinished)
 		return walfs_appender_commit(call, file, WALFS_ANSWER_DONE, WAL_APPEND_DURABLE);
 	if (call->wait & WAL_NOWAIT)
 		return -EAGAIN;
@@ -205,7 +206,7 @@ static int step_release(struct walfs_call *call, void *arg)
 {
 	struct walfs_appender *file = arg;
 	struct walfs_answer answer = walfs_answer_of(call, WALFS_ANSWER_RELEASE);
-	if (file->pending.len > 0) {
+	if (walfs_appender_has_record(file)) {
 		if (!file->announced)
 			walfs_await_begin(file->inode);
 		file->announced = true;
@@ -256,7 +257,7 @@ static void append_drop(struct walfs *fs, struct walfs_file *base, bool all_clos
 	(void)fs;
 	struct walfs_sought sought = { .ino = file->ino };
 	bool open = file->opener.tgid && walfs_process_holds(file->opener.tgid, &sought) > 0;
-	if (all_closed && !open && file->pending.len > 0)
+	if (all_closed && !open && walfs_appender_has_record(file))
 		(void)walfs_appender_commit_now(file, 0); /* logged; there is nobody to tell */
 	walfs_appender_close(file);
 }

@@ -9,6 +9,7 @@
 #include "attr.h"
 #include "await.h"
 #include "line.h"
+#include "msg.h"
 #include "notify.h"
 
 #include <errno.h>
@@ -42,8 +43,15 @@ int walfs_appender_open(struct walfs_call *call, struct walfs_inode *inode, cons
 
 /* ---- answers ----------------------------------------------------------------------------------------- */
 
-static void free_header(struct walfs_appender *file)
+bool walfs_appender_has_record(const struct walfs_appender *file)
 {
+	return file->pending.len > 0 || file->msg != WALFS_MSG_NONE;
+}
+
+void walfs_appender_free_header(struct walfs_appender *file)
+{
+	walfs_user_give(file->file.user, WALFS_HELD, file->header_held);
+	file->header_held = 0;
 	free(file->header);
 	file->header = NULL;
 	file->header_len = 0;
@@ -51,9 +59,10 @@ static void free_header(struct walfs_appender *file)
 
 void walfs_appender_end_record(struct walfs_appender *file)
 {
-	free_header(file);
+	walfs_appender_free_header(file);
+	file->msg = WALFS_MSG_NONE;
 	walfs_opener_forget_writes(&file->opener);
-	file->packet = false;
+	file->packet_begun = file->packet = false;
 	if (file->counted)
 		atomic_fetch_sub(&file->inode->writing, 1);
 	file->counted = false;
@@ -170,7 +179,20 @@ static void prepare(struct walfs_appender *file, uint32_t flags)
 {
 	struct wal_span header = { file->header, file->header_len };
 	walfs_appender_request(file, flags);
-	walfs_pending_request(&file->pending, header, &file->entry, &file->req);
+	if (file->pending.len > 0) {
+		walfs_pending_request(&file->pending, header, &file->entry, &file->req);
+		return;
+	}
+	/* A message without an empty line is content, one without anything behind it is a header. */
+	file->entry = (struct wal_entry){ 0 };
+	if (file->msg == WALFS_MSG_HEAD)
+		file->entry.content = header;
+	else
+		file->entry.header = header;
+	file->req.entries = &file->entry;
+	file->req.n = 1;
+	file->req.flags |= WAL_APPEND_RESERVED;
+	file->req.reserved_bytes = file->pending.reserved_bytes;
 }
 
 int walfs_appender_submit(struct walfs_call *call, struct walfs_appender *file, const struct walfs_answer *answer)
@@ -243,7 +265,9 @@ int walfs_appender_place(struct walfs_call *call, struct walfs_appender *file)
 int walfs_appender_add(struct walfs_call *call, struct walfs_appender *file, const void *data, uint64_t n)
 {
 	struct wal_span header = { file->header, file->header_len };
-	int err = walfs_pending_add(&file->pending, file->inode->stream, header, data, n, call->wait);
+	int err = file->kind == WALFS_APPEND_MSG
+			  ? walfs_msg_add(call, file, data, n)
+			  : walfs_pending_add(&file->pending, file->inode->stream, header, data, n, call->wait);
 	if (err == 0)
 		file->end += n;
 	return err;

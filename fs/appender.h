@@ -16,6 +16,14 @@
 
 enum walfs_answer_kind { WALFS_ANSWER_DONE, WALFS_ANSWER_WRITE, WALFS_ANSWER_ATTR, WALFS_ANSWER_RELEASE };
 
+/* What is known of a message: msg.c. */
+enum walfs_msg_state {
+	WALFS_MSG_NONE,    /* nothing was written */
+	WALFS_MSG_HEAD,    /* no empty line yet: all is in `header` */
+	WALFS_MSG_CONTENT, /* `header` is the header, and what comes is content */
+	WALFS_MSG_PLAIN,   /* there is no header, and too much for one: no empty line may come */
+};
+
 /* What is owed to the kernel once the commit is done. */
 struct walfs_answer {
 	fuse_req_t req;
@@ -42,12 +50,16 @@ struct walfs_appender {
 	uint64_t stamp;     /* of the open: headers staged before it may be taken */
 	bool flushed_first; /* a flush came with nothing pending */
 	bool header_asked;  /* the first write was, and took the staged header if there was one */
+	bool packet_begun;  /* some of the pending bytes are of the WRITE that has its turn */
 	bool packet;        /* the pending bytes are those of the WRITE that has its turn */
 	bool counted;       /* in inode->writing */
 	bool announced;     /* a commit in the RELEASE, to await.c */
 	int spoiled;        /* the error that spoiled the record, or 0 */
 	void *header;       /* owned */
 	size_t header_len;
+	size_t header_held; /* what is taken of the user for it */
+	enum walfs_msg_state msg;
+	bool newline; /* WALFS_MSG_PLAIN: the last byte was one */
 	uint64_t end; /* the file offset at which the next write belongs */
 	struct walfs_pending pending;
 	struct walfs_lines *lines; /* line.c's: a write that is being committed; owned */
@@ -79,6 +91,11 @@ int walfs_appender_place(struct walfs_call *call, struct walfs_appender *file);
 
 /* Adds n bytes to the record; zeros where data is NULL. The errors of walfs_pending_add. */
 int walfs_appender_add(struct walfs_call *call, struct walfs_appender *file, const void *data, uint64_t n);
+
+/* Is there a record, or the beginning of one? */
+bool walfs_appender_has_record(const struct walfs_appender *file);
+
+void walfs_appender_free_header(struct walfs_appender *file);
 
 /* Nothing is pending any more, whatever became of it. */
 void walfs_appender_end_record(struct walfs_appender *file);

@@ -161,6 +161,7 @@ static int get_in_stream(struct walfs *fs, struct walfs_inode *inode, const stru
 		break;
 	case WALFS_APPEND:
 	case WALFS_APPEND_LINE:
+	case WALFS_APPEND_MSG:
 		mode = S_IFREG | (mode & 0666);
 		break;
 	case WALFS_APPEND_HDR:

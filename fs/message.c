@@ -4,6 +4,7 @@
  */
 #include "message.h"
 
+#include <errno.h>
 #include <string.h>
 
 bool walfs_message_fits(struct wal_span header)
@@ -12,4 +13,12 @@ bool walfs_message_fits(struct wal_span header)
 	if (header.len == 0)
 		return true;
 	return text[0] != '\n' && text[header.len - 1] == '\n' && !memmem(text, header.len, "\n\n", 2);
+}
+
+ssize_t walfs_message_empty_line(const char *text, size_t len, bool newline)
+{
+	if (newline && len > 0 && text[0] == '\n')
+		return 0;
+	const char *at = memmem(text, len, "\n\n", 2);
+	return at ? at + 1 - text : -ENOENT;
 }

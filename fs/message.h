@@ -17,4 +17,8 @@
  * header would be read from the message. */
 bool walfs_message_fits(struct wal_span header);
 
+/* Where the first empty line of a text begins; `newline`: the text stands at the beginning, or behind a newline.
+ * -ENOENT. */
+ssize_t walfs_message_empty_line(const char *text, size_t len, bool newline);
+
 #endif

@@ -263,6 +263,7 @@ static int do_setattr(struct walfs_call *call)
 		return do_getattr(call);
 	case WALFS_APPEND:
 	case WALFS_APPEND_LINE:
+	case WALFS_APPEND_MSG:
 	case WALFS_APPEND_HDR:
 		/* Harmless, so that cp -p, touch and rsync can do what they do to any file. */
 		return call->to_set & FUSE_SET_ATTR_SIZE ? set_size(call) : do_getattr(call);
@@ -302,6 +303,7 @@ static int open_kind(struct walfs_call *call)
 	switch (call->node.kind) {
 	case WALFS_APPEND:
 	case WALFS_APPEND_LINE:
+	case WALFS_APPEND_MSG:
 		return walfs_append_open(call);
 	case WALFS_APPEND_HDR:
 		return walfs_hdrfile_open(call);

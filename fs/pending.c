@@ -116,13 +116,27 @@ static int add(struct walfs_pending *pending, struct wal_stream *stream, struct 
 	return add_to_draft(pending, data, n);
 }
 
+int walfs_pending_reserve(struct walfs_pending *pending, struct wal_stream *stream, uint64_t n, uint32_t flags)
+{
+	int err = wal_reserve(stream, n, flags);
+	if (err == 0)
+		pending->reserved_bytes += n;
+	return err;
+}
+
+void walfs_pending_unreserve(struct walfs_pending *pending, struct wal_stream *stream, uint64_t n)
+{
+	assert(n <= pending->reserved_bytes);
+	wal_release(stream, n);
+	pending->reserved_bytes -= n;
+}
+
 void walfs_pending_cut(struct walfs_pending *pending, struct wal_stream *stream, uint64_t len)
 {
 	uint64_t n = pending->len - len;
 	assert(!pending->draft && len <= pending->len);
-	wal_release(stream, n);
+	walfs_pending_unreserve(pending, stream, n);
 	walfs_user_give(pending->user, WALFS_PENDING, n);
-	pending->reserved_bytes -= n;
 	pending->len = len;
 }
 

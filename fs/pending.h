@@ -33,6 +33,11 @@ void walfs_pending_init(struct walfs_pending *pending, struct walfs_user *user);
 int walfs_pending_add(struct walfs_pending *pending, struct wal_stream *stream, struct wal_span header,
 		      const void *data, uint64_t n, uint32_t flags);
 
+/* Space for what is not added yet, or not to the content, but will be in the record. Reserve: as walfs_pending_add.
+ * Unreserve: no more than was reserved since the last draft began. */
+int walfs_pending_reserve(struct walfs_pending *pending, struct wal_stream *stream, uint64_t n, uint32_t flags);
+void walfs_pending_unreserve(struct walfs_pending *pending, struct wal_stream *stream, uint64_t n);
+
 /* Takes back what was added beyond `len`, of bytes that are in memory. */
 void walfs_pending_cut(struct walfs_pending *pending, struct wal_stream *stream, uint64_t len);
 
