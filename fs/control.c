@@ -29,6 +29,7 @@ static struct control_file *of(struct walfs_file *file)
 
 static void close_file(struct walfs *fs, struct control_file *file)
 {
+	walfs_user_give(file->file.user, WALFS_HELD, file->len);
 	walfs_file_remove(&fs->files, &file->file);
 	if (file->inode)
 		walfs_inode_unref(&fs->inodes, file->inode);
@@ -149,6 +150,11 @@ int walfs_control_open(struct walfs_call *call)
 	if (!file)
 		return -ENOMEM;
 	int err = walfs_text_make(fs, inode, call->node.kind, call->wait, &file->text, &file->len);
+	if (err == 0) {
+		err = walfs_user_take(call->user, WALFS_HELD, file->len);
+		if (err < 0)
+			free(file->text);
+	}
 	if (err < 0) {
 		free(file);
 		return err;

@@ -153,7 +153,8 @@ static int init_fs(struct walfs *fs)
 {
 	struct timespec now;
 	clock_gettime(CLOCK_REALTIME, &now);
-	atomic_store(&fs->changed_ns, (int64_t)now.tv_sec * 1000000000 + now.tv_nsec);
+	fs->meter.started_ns = (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+	atomic_store(&fs->changed_ns, fs->meter.started_ns);
 	fs->uid = fs->opts->uid != WALFS_ID_UNSET ? fs->opts->uid : geteuid();
 	fs->gid = fs->opts->gid != WALFS_ID_UNSET ? fs->opts->gid : getegid();
 	fs->sees_processes = walfs_opener_sees_processes();

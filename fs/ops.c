@@ -29,9 +29,10 @@ static_assert(WALFS_MAX_WRITE <= WALFS_SCRATCH_BYTES, "a read may be as large as
 static_assert(WALFS_PACKET_MAX == WALFS_MAX_WRITE - 4096, "the kernel splits at a page less");
 
 /* A call for a node; false where there is no such node, and then the reply has been sent. */
-static bool start(struct walfs_call *call, fuse_req_t req, fuse_ino_t ino, walfs_handler *handler)
+static bool start(struct walfs_call *call, enum walfs_op op, fuse_req_t req, fuse_ino_t ino, walfs_handler *handler)
 {
 	*call = (struct walfs_call){ .fs = fuse_req_userdata(req), .req = req, .ino = ino, .handler = handler };
+	walfs_meter_request(&call->fs->meter, op);
 	int err = walfs_node_from_id(ino, &call->node);
 	if (err < 0)
 		walfs_reply_err(req, err, WALFS_READING);
@@ -84,16 +85,16 @@ static void op_statfs(fuse_req_t req, fuse_ino_t ino)
 {
 	struct walfs_call call;
 	(void)ino; /* 0 for some callers */
-	if (start(&call, req, FUSE_ROOT_ID, do_statfs))
+	if (start(&call, WALFS_OP_STATFS, req, FUSE_ROOT_ID, do_statfs))
 		walfs_call_send(&call);
 }
 
 /* ---- names ------------------------------------------------------------------------------------------- */
 
-static bool start_name(struct walfs_call *call, fuse_req_t req, fuse_ino_t parent, const char *name,
+static bool start_name(struct walfs_call *call, enum walfs_op op, fuse_req_t req, fuse_ino_t parent, const char *name,
 		       walfs_handler *handler)
 {
-	if (!start(call, req, parent, handler))
+	if (!start(call, op, req, parent, handler))
 		return false;
 	if (!walfs_kind_is_dir(call->node.kind)) {
 		walfs_reply_err(req, -ENOTDIR, WALFS_READING);
@@ -106,7 +107,7 @@ static bool start_name(struct walfs_call *call, fuse_req_t req, fuse_ino_t paren
 static void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
 	struct walfs_call call;
-	if (start_name(&call, req, parent, name, walfs_dir_lookup))
+	if (start_name(&call, WALFS_OP_LOOKUP, req, parent, name, walfs_dir_lookup))
 		walfs_call_run(&call);
 }
 
@@ -133,7 +134,7 @@ static void op_forget_multi(fuse_req_t req, size_t count, struct fuse_forget_dat
 static void op_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode)
 {
 	struct walfs_call call;
-	if (!start_name(&call, req, parent, name, walfs_dir_mkdir))
+	if (!start_name(&call, WALFS_OP_MKDIR, req, parent, name, walfs_dir_mkdir))
 		return;
 	call.sense = WALFS_NAMING;
 	call.mode = mode;
@@ -143,14 +144,14 @@ static void op_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t
 static void op_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
 	struct walfs_call call;
-	if (start_name(&call, req, parent, name, walfs_dir_rmdir))
+	if (start_name(&call, WALFS_OP_RMDIR, req, parent, name, walfs_dir_rmdir))
 		walfs_call_send(&call);
 }
 
 static void op_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
 	struct walfs_call call;
-	if (start_name(&call, req, parent, name, walfs_dir_unlink))
+	if (start_name(&call, WALFS_OP_UNLINK, req, parent, name, walfs_dir_unlink))
 		walfs_call_send(&call);
 }
 
@@ -158,7 +159,7 @@ static void op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_
 		      unsigned flags)
 {
 	struct walfs_call call;
-	if (!start_name(&call, req, parent, name, walfs_dir_rename))
+	if (!start_name(&call, WALFS_OP_RENAME, req, parent, name, walfs_dir_rename))
 		return;
 	call.sense = WALFS_NAMING;
 	call.new_parent = new_parent;
@@ -174,6 +175,7 @@ static void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_
 	(void)name;
 	(void)mode;
 	(void)fi;
+	walfs_meter_request(&((struct walfs *)fuse_req_userdata(req))->meter, WALFS_OP_CREATE);
 	walfs_reply_err(req, -EPERM, WALFS_NAMING);
 }
 
@@ -198,7 +200,7 @@ static void op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t new_parent, const
 static void op_readlink(fuse_req_t req, fuse_ino_t ino)
 {
 	struct walfs_call call;
-	if (start(&call, req, ino, walfs_recfile_readlink))
+	if (start(&call, WALFS_OP_READLINK, req, ino, walfs_recfile_readlink))
 		walfs_call_run(&call);
 }
 
@@ -232,7 +234,7 @@ static int do_getattr(struct walfs_call *call)
 static void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	struct walfs_call call;
-	if (!start(&call, req, ino, do_getattr))
+	if (!start(&call, WALFS_OP_GETATTR, req, ino, do_getattr))
 		return;
 	if (fi && fi->fh && !walfs_kind_is_dir(call.node.kind))
 		use_file(&call, fi);
@@ -280,7 +282,7 @@ static int do_setattr(struct walfs_call *call)
 static void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_set, struct fuse_file_info *fi)
 {
 	struct walfs_call call;
-	if (!start(&call, req, ino, do_setattr))
+	if (!start(&call, WALFS_OP_SETATTR, req, ino, do_setattr))
 		return;
 	call.sense = call.node.kind == WALFS_APPEND_HDR ? WALFS_HEADING : WALFS_WRITING;
 	if (fi && fi->fh)
@@ -339,7 +341,7 @@ static int do_open(struct walfs_call *call)
 static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	struct walfs_call call;
-	if (!start(&call, req, ino, do_open))
+	if (!start(&call, WALFS_OP_OPEN, req, ino, do_open))
 		return;
 	call.fi = *fi; /* no file yet */
 	walfs_call_run(&call);
@@ -379,10 +381,11 @@ static int do_release(struct walfs_call *call)
 	return file->ops->release(call, file);
 }
 
-static void run_on_file(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi, walfs_handler *handler)
+static void run_on_file(enum walfs_op op, fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi,
+			walfs_handler *handler)
 {
 	struct walfs_call call;
-	if (!start(&call, req, ino, handler))
+	if (!start(&call, op, req, ino, handler))
 		return;
 	use_file(&call, fi);
 	call.sense = call.node.kind == WALFS_APPEND_HDR ? WALFS_HEADING : WALFS_WRITING;
@@ -392,7 +395,7 @@ static void run_on_file(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *f
 static void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi)
 {
 	struct walfs_call call;
-	if (!start(&call, req, ino, do_read))
+	if (!start(&call, WALFS_OP_READ, req, ino, do_read))
 		return;
 	use_file(&call, fi);
 	call.size = size;
@@ -403,7 +406,7 @@ static void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, stru
 static void op_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t size, off_t off, struct fuse_file_info *fi)
 {
 	struct walfs_call call;
-	if (!start(&call, req, ino, do_write))
+	if (!start(&call, WALFS_OP_WRITE, req, ino, do_write))
 		return;
 	use_file(&call, fi);
 	call.sense = call.node.kind == WALFS_APPEND_HDR ? WALFS_HEADING : WALFS_WRITING;
@@ -415,18 +418,18 @@ static void op_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t siz
 
 static void op_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
-	run_on_file(req, ino, fi, do_flush);
+	run_on_file(WALFS_OP_FLUSH, req, ino, fi, do_flush);
 }
 
 static void op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi)
 {
 	(void)datasync; /* a record is data */
-	run_on_file(req, ino, fi, do_fsync);
+	run_on_file(WALFS_OP_FSYNC, req, ino, fi, do_fsync);
 }
 
 static void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
-	run_on_file(req, ino, fi, do_release);
+	run_on_file(WALFS_OP_RELEASE, req, ino, fi, do_release);
 }
 
 /* ---- directories ------------------------------------------------------------------------------------- */
@@ -439,7 +442,7 @@ static int do_opendir(struct walfs_call *call)
 static void op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	struct walfs_call call;
-	if (!start(&call, req, ino, do_opendir))
+	if (!start(&call, WALFS_OP_OPENDIR, req, ino, do_opendir))
 		return;
 	call.fi = *fi;
 	walfs_call_run(&call);
@@ -449,7 +452,7 @@ static void send_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 			 walfs_handler *handler)
 {
 	struct walfs_call call;
-	if (!start(&call, req, ino, handler))
+	if (!start(&call, WALFS_OP_READDIR, req, ino, handler))
 		return;
 	use_file(&call, fi);
 	call.size = size;
@@ -469,13 +472,13 @@ static void op_readdirplus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t of
 
 static void op_releasedir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
-	run_on_file(req, ino, fi, walfs_list_release);
+	run_on_file(WALFS_OP_RELEASEDIR, req, ino, fi, walfs_list_release);
 }
 
 static void op_fsyncdir(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi)
 {
 	(void)datasync;
-	run_on_file(req, ino, fi, walfs_list_fsync);
+	run_on_file(WALFS_OP_FSYNC, req, ino, fi, walfs_list_fsync);
 }
 
 const struct fuse_lowlevel_ops walfs_ops = {

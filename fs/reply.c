@@ -5,6 +5,8 @@
  */
 #include "reply.h"
 
+#include "walfs.h"
+
 #include <errno.h>
 
 int walfs_errno(int err, enum walfs_sense sense)
@@ -41,5 +43,8 @@ int walfs_errno(int err, enum walfs_sense sense)
 
 void walfs_reply_err(fuse_req_t req, int err, enum walfs_sense sense)
 {
-	(void)fuse_reply_err(req, walfs_errno(err, sense)); /* fails only where the mount is gone */
+	struct walfs *fs = fuse_req_userdata(req);
+	int errnum = walfs_errno(err, sense);
+	walfs_meter_error(&fs->meter, errnum);
+	(void)fuse_reply_err(req, errnum); /* fails only where the mount is gone */
 }

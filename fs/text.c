@@ -2,10 +2,14 @@
  *
  * Each text is written with stdio into memory. Times are seconds since 1970 with nine decimals, so that `date -d @` and
  * awk can use them; words are yes and no.
+ *
+ * Figures change between the stat and the open of a file, or of one tool's reads and another's. So that its size is true all the
+ * same, a text of figures has always the same lines, and values are padded on the left to the length of the longest.
  */
 #include "text.h"
 
 #include "attr.h"
+#include "metrics.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -14,22 +18,24 @@
 #include <string.h>
 
 #define SETTINGS_BYTES 1024
+#define WIDTH 21 /* of any value */
 
 static void put_u64(FILE *out, const char *key, uint64_t value)
 {
-	fprintf(out, "%s %llu\n", key, (unsigned long long)value);
+	fprintf(out, "%-20s %*llu\n", key, WIDTH, (unsigned long long)value);
 }
 
 static void put_bool(FILE *out, const char *key, bool value)
 {
-	fprintf(out, "%s %s\n", key, value ? "yes" : "no");
+	fprintf(out, "%-20s %*s\n", key, WIDTH, value ? "yes" : "no");
 }
 
 static void put_time(FILE *out, const char *key, int64_t ns)
 {
 	if (ns < 0)
 		ns = 0;
-	fprintf(out, "%s %lld.%09lld\n", key, (long long)(ns / 1000000000), (long long)(ns % 1000000000));
+	fprintf(out, "%-20s %*lld.%09lld\n", key, WIDTH - 10, (long long)(ns / 1000000000),
+		(long long)(ns % 1000000000));
 }
 
 static int put_stat(FILE *out, struct walfs_inode *inode, uint32_t wait)
@@ -75,7 +81,11 @@ static int put_stats(FILE *out, struct walfs *fs)
 	put_u64(out, "errors", stat.errors);
 	put_bool(out, "read_only", stat.read_only);
 	put_u64(out, "files_open", walfs_files_count(&fs->files));
+	put_u64(out, "pending_bytes", walfs_users_all(&fs->users, WALFS_PENDING));
 	put_u64(out, "pending_memory_bytes", walfs_users_all(&fs->users, WALFS_MEMORY));
+	put_u64(out, "pending_drafts", walfs_users_all(&fs->users, WALFS_DRAFTS));
+	put_u64(out, "held_bytes", walfs_users_all(&fs->users, WALFS_HELD));
+	put_u64(out, "readers_parked", atomic_load(&fs->meter.parked));
 	return 0;
 }
 
@@ -127,6 +137,8 @@ static int put_text(FILE *out, struct walfs *fs, struct walfs_inode *inode, enum
 		return put_status(out, fs);
 	case WALFS_STATS:
 		return put_stats(out, fs);
+	case WALFS_METRICS:
+		return walfs_metrics_put(out, fs, wait);
 	case WALFS_STORE_CONFIG:
 		return put_settings(out, fs, NULL);
 	case WALFS_SYNC:

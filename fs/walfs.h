@@ -12,6 +12,7 @@
 #include "inode.h"
 #include "kernel.h"
 #include "log.h"
+#include "meter.h"
 #include "node.h"
 #include "opts.h"
 #include "pending.h"
@@ -31,6 +32,7 @@ struct walfs {
 	struct walfs_files files;
 	struct walfs_staged staged;
 	struct walfs_users users;
+	struct walfs_meter meter;
 	atomic_uint tokens;              /* of nodes that are numbered by lookup: the last one given */
 	void *scratch;                   /* WALFS_SCRATCH_BYTES of the loop's */
 	_Atomic int64_t changed_ns;      /* the time of the root: the mount, or when a stream came or went */
