@@ -74,16 +74,15 @@ static int enter_locked(struct wal_iter *iter)
 {
 	struct wal_stream *stream = iter->stream;
 	struct wal_live *live = stream->live;
-	struct wal_segment *seg = NULL;
+	size_t count = wal_live_count(live, iter->seq);
+	struct wal_segment *seg;
 	struct wal_point from;
 	uint8_t *window;
 	int r;
 
-	for (size_t i = live->n; i-- > 0 && !seg;)
-		if (live->segs[i]->id.first <= iter->seq)
-			seg = live->segs[i];
-	if (!seg)
+	if (count == 0)
 		return -EBADMSG;
+	seg = live->segs[count - 1];
 	r = wal_stream_pin_locked(stream, seg);
 	if (r < 0)
 		return r;

@@ -16,20 +16,27 @@
 #include "scan.h"
 #include "stream.h"
 
-static size_t place_of(const struct wal_live *live, const struct wal_segment *seg)
+size_t wal_live_count(const struct wal_live *live, uint64_t seq)
 {
 	size_t low = 0, high = live->n;
 
 	while (low < high) {
 		size_t mid = low + (high - low) / 2;
 
-		if (live->segs[mid]->id.first < seg->id.first)
+		if (live->segs[mid]->id.first <= seq)
 			low = mid + 1;
 		else
 			high = mid;
 	}
-	assert(low < live->n);
 	return low;
+}
+
+static size_t place_of(const struct wal_live *live, const struct wal_segment *seg)
+{
+	size_t count = wal_live_count(live, seg->id.first);
+
+	assert(count > 0 && live->segs[count - 1] == seg);
+	return count - 1;
 }
 
 int wal_stream_load_head_locked(struct wal_stream *stream, struct wal_segment *seg)
@@ -159,7 +166,8 @@ static bool content_known(struct wal_stream *stream, size_t i, uint64_t *ret_con
 	return true;
 }
 
-int wal_stream_reindex_locked(struct wal_stream *stream, struct wal_segment *seg)
+/* Makes the index from the records. Where there is damage an old one is kept, if it may be (keep): it knew what was there. */
+static int reindex_locked(struct wal_stream *stream, struct wal_segment *seg, bool keep)
 {
 	size_t i = place_of(stream->live, seg);
 	bool last = i + 1 == stream->live->n;
@@ -178,6 +186,11 @@ int wal_stream_reindex_locked(struct wal_stream *stream, struct wal_segment *seg
 	if (r < 0) {
 		wal_index_fini(&index);
 		return r;
+	}
+	seg->unproven = false;
+	if (keep && seg->indexed && gaps.any) {
+		wal_index_fini(&index);
+		return 0;
 	}
 	total = counted;
 	if ((gaps.any || last) && content_known(stream, i, &total))
@@ -210,11 +223,22 @@ int wal_stream_load_segment_locked(struct wal_stream *stream, struct wal_segment
 	wal_stream_path(stream, seg->id.first, WAL_SUFFIX_INDEX, path, sizeof(path));
 	r = i + 1 < live->n ? wal_index_load(&seg->index, store->io, store->dirfd, path, seg->id.salt, &end) : -ENOENT;
 	if (r < 0 || end.off != seg->size)
-		return wal_stream_reindex_locked(stream, seg);
+		return reindex_locked(stream, seg, false);
 	seg->content = end.pos +
 		       (end.seq < live->segs[i + 1]->id.first); /* what is missing behind it counts for something */
-	seg->indexed = true;
+	seg->indexed = seg->unproven = true;
 	return 0;
+}
+
+int wal_stream_prove_index(struct wal_stream *stream, struct wal_segment *seg, bool wrong)
+{
+	int r = 0;
+
+	pthread_mutex_lock(&stream->lock);
+	if (stream->live && !seg->removed && seg->loaded && (wrong || seg->unproven))
+		r = reindex_locked(stream, seg, !wrong);
+	pthread_mutex_unlock(&stream->lock);
+	return r;
 }
 
 int wal_stream_load_pos_locked(struct wal_stream *stream, size_t i, uint32_t flags)

@@ -19,22 +19,6 @@ struct wal_record {
 	uint8_t *sums; /* owned; of contents of more than a chunk */
 };
 
-/* The last segment that begins at or before seq. */
-static struct wal_segment *segment_of(const struct wal_live *live, uint64_t seq)
-{
-	size_t low = 0, high = live->n;
-
-	while (low < high) {
-		size_t mid = low + (high - low) / 2;
-
-		if (live->segs[mid]->id.first <= seq)
-			low = mid + 1;
-		else
-			high = mid;
-	}
-	return low > 0 ? live->segs[low - 1] : NULL;
-}
-
 static int range_check(const struct wal_stream *stream, uint64_t seq)
 {
 	if (seq >= stream->live->visible || seq == 0)
@@ -46,11 +30,13 @@ static int range_check(const struct wal_stream *stream, uint64_t seq)
 static int prepare(struct wal_stream *stream, uint64_t seq, uint32_t flags, struct wal_segment **ret_seg,
 		   struct wal_finder *ret_finder)
 {
-	struct wal_segment *seg = segment_of(stream->live, seq);
+	size_t count = wal_live_count(stream->live, seq);
+	struct wal_segment *seg;
 	int r;
 
-	if (!seg)
+	if (count == 0)
 		return -EBADMSG; /* its segment file is gone */
+	seg = stream->live->segs[count - 1];
 	if (flags & WAL_NOWAIT && (seg->fd < 0 || !seg->indexed))
 		return -EAGAIN;
 	r = wal_stream_pin_locked(stream, seg);
@@ -72,7 +58,8 @@ static int prepare(struct wal_stream *stream, uint64_t seq, uint32_t flags, stru
 	return 0;
 }
 
-static void note_damage(struct wal_stream *stream, const struct wal_segment *seg, uint64_t off, uint64_t seq, int code)
+void wal_stream_note_damage(struct wal_stream *stream, const struct wal_segment *seg, uint64_t off, uint64_t seq,
+			    int code)
 {
 	char name[WAL_NAME_MAX + 1], file[WAL_SEGMENT_NAME_LEN];
 
@@ -88,11 +75,18 @@ static void note_damage(struct wal_stream *stream, const struct wal_segment *seg
 		       code == -EIO ? "read failed" : "damaged record: checksum mismatch");
 }
 
-/* Finds a record; its segment comes back pinned and counted. */
-static int locate(struct wal_stream *stream, uint64_t seq, uint32_t flags, struct wal_segment **ret_seg,
-		  struct wal_finder *ret_finder, struct wal_place *ret_place)
+static void put_back(struct wal_stream *stream, struct wal_segment *seg)
+{
+	wal_stream_unpin(seg);
+	wal_store_put_segment(stream->store, seg);
+}
+
+/* Finds a record; its segment comes back pinned and counted. -ESTALE: the index was wrong, try again. */
+static int try_locate(struct wal_stream *stream, uint64_t seq, uint32_t flags, struct wal_segment **ret_seg,
+		      struct wal_finder *ret_finder, struct wal_place *ret_place)
 {
 	struct wal_segment *seg = NULL;
+	bool unproven = false;
 	int r;
 
 	r = wal_stream_lock_live(stream, flags);
@@ -101,26 +95,33 @@ static int locate(struct wal_stream *stream, uint64_t seq, uint32_t flags, struc
 	r = range_check(stream, seq);
 	if (r == 0)
 		r = prepare(stream, seq, flags, &seg, ret_finder);
-	if (r == 0)
+	if (r == 0) {
 		wal_segment_ref(seg);
+		unproven = seg->unproven;
+	}
 	pthread_mutex_unlock(&stream->lock);
 	if (r < 0)
 		return r;
 	r = wal_segment_find(ret_finder, seq, flags & WAL_NOWAIT, ret_place);
+	if (r == -EBADMSG && unproven && wal_stream_prove_index(stream, seg, false) == 0)
+		r = -ESTALE;
 	if (r < 0) {
-		note_damage(stream, seg, ret_finder->from.off, seq, r);
-		wal_stream_unpin(seg);
-		wal_store_put_segment(stream->store, seg);
+		wal_stream_note_damage(stream, seg, ret_finder->from.off, seq, r);
+		put_back(stream, seg);
 		return r;
 	}
 	*ret_seg = seg;
 	return 0;
 }
 
-static void put_back(struct wal_stream *stream, struct wal_segment *seg)
+static int locate(struct wal_stream *stream, uint64_t seq, uint32_t flags, struct wal_segment **ret_seg,
+		  struct wal_finder *ret_finder, struct wal_place *ret_place)
 {
-	wal_stream_unpin(seg);
-	wal_store_put_segment(stream->store, seg);
+	int r = try_locate(stream, seq, flags, ret_seg, ret_finder, ret_place);
+
+	if (r == -ESTALE) /* once: what is made from the records is not doubted */
+		r = try_locate(stream, seq, flags, ret_seg, ret_finder, ret_place);
+	return r == -ESTALE ? -EBADMSG : r;
 }
 
 static struct wal_info info_of(const struct wal_frame *frame)
@@ -156,7 +157,7 @@ ssize_t wal_read(struct wal_stream *stream, uint64_t seq, uint64_t off, void *bu
 		return r;
 	r = wal_place_read(&finder, &place, NULL, off, buf, len, flags & WAL_NOWAIT);
 	if (r < 0)
-		note_damage(stream, seg, place.off, seq, (int)r);
+		wal_stream_note_damage(stream, seg, place.off, seq, (int)r);
 	put_back(stream, seg);
 	return r;
 }
@@ -172,7 +173,7 @@ ssize_t wal_read_header(struct wal_stream *stream, uint64_t seq, uint64_t off, v
 		return r;
 	r = wal_place_read_header(&finder, &place, off, buf, len, flags & WAL_NOWAIT);
 	if (r < 0)
-		note_damage(stream, seg, place.off, seq, (int)r);
+		wal_stream_note_damage(stream, seg, place.off, seq, (int)r);
 	put_back(stream, seg);
 	return r;
 }
@@ -255,7 +256,7 @@ ssize_t wal_record_read(struct wal_record *record, uint64_t off, void *buf, size
 		r = wal_place_read(&finder, &record->place, record->sums, off, buf, len, flags & WAL_NOWAIT);
 	wal_stream_unpin(record->seg);
 	if (r < 0)
-		note_damage(record->stream, record->seg, record->place.off, record->info.seq, (int)r);
+		wal_stream_note_damage(record->stream, record->seg, record->place.off, record->info.seq, (int)r);
 	return r;
 }
 
@@ -269,7 +270,7 @@ ssize_t wal_record_read_header(struct wal_record *record, uint64_t off, void *bu
 	r = wal_place_read_header(&finder, &record->place, off, buf, len, flags & WAL_NOWAIT);
 	wal_stream_unpin(record->seg);
 	if (r < 0)
-		note_damage(record->stream, record->seg, record->place.off, record->info.seq, (int)r);
+		wal_stream_note_damage(record->stream, record->seg, record->place.off, record->info.seq, (int)r);
 	return r;
 }
 

@@ -328,6 +328,18 @@ static void find_positions(struct wal_stream *stream)
 	stream->live->pos_next = stream->live->pos_visible = last->pos + last->content;
 }
 
+/* The last segment may have been sealed, before a power loss took the next one. What its index file says of its end is then
+ * wrong, and could fit again by chance once it is sealed the second time. */
+static void drop_index(struct wal_stream *stream)
+{
+	char path[WAL_PATH_MAX];
+
+	if (stream->store->rdonly)
+		return;
+	wal_stream_path(stream, wal_stream_last(stream)->id.first, WAL_SUFFIX_INDEX, path, sizeof(path));
+	(void)stream->store->io->unlinkat(stream->store->io, stream->store->dirfd, path, false); /* none, as a rule */
+}
+
 /* Segments that a trim left behind go; bytes of the others are counted. */
 static int settle(struct wal_stream *stream)
 {
@@ -379,8 +391,10 @@ int wal_stream_recover_locked(struct wal_stream *stream)
 		r = load_slot(stream);
 	if (r == 0)
 		r = recover_tail(stream);
-	if (r == 0)
+	if (r == 0) {
 		find_positions(stream);
+		drop_index(stream);
+	}
 	if (r == 0)
 		r = settle(stream);
 	if (r == 0 && stream->slot.first_seq > stream->live->next) {

@@ -150,6 +150,7 @@ int wal_stream_stat(struct wal_stream *stream, uint32_t flags, struct wal_stat *
 		ret_stat->recovered = true;
 		ret_stat->first = stream->slot.first_seq;
 		ret_stat->next = live->visible;
+		ret_stat->end_pos = live->pos_visible;
 		ret_stat->segments = (uint32_t)live->n;
 		ret_stat->disk_bytes = live->bytes + tail + live->n * WAL_HEAD_BYTES;
 		ret_stat->bytes = live->bytes + tail - wal_min_u64(frames, live->bytes + tail);

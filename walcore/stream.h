@@ -119,14 +119,22 @@ void wal_stream_save_index_locked(struct wal_stream *stream, const struct wal_se
 void wal_stream_seal_locked(struct wal_stream *stream, struct wal_segment *seg);
 
 /* load.c */
+/* How many segments begin at or before a number: it is in the last of them, or nowhere. */
+size_t wal_live_count(const struct wal_live *live, uint64_t seq);
 /* Reads a head. -EBADMSG where it cannot be read, which is remembered. */
 int wal_stream_load_head_locked(struct wal_stream *stream, struct wal_segment *seg);
 /* Reads what recovery did not read of a pinned segment: its identity, size and index. */
 int wal_stream_load_segment_locked(struct wal_stream *stream, struct wal_segment *seg);
-/* As that, and the index is made from the records, whatever the index file says. */
-int wal_stream_reindex_locked(struct wal_stream *stream, struct wal_segment *seg);
+/* The index led to damage, or (wrong) to what is no damage and yet does not fit: it is made anew from the records where they
+ * know better. Once it was, there is nothing more to be done. The segment is pinned and counted; no lock held. */
+int wal_stream_prove_index(struct wal_stream *stream, struct wal_segment *seg, bool wrong);
 /* Makes sure that the position of segment i is known. -EAGAIN with WAL_NOWAIT where something must be read for it. */
 int wal_stream_load_pos_locked(struct wal_stream *stream, size_t i, uint32_t flags);
+
+/* read.c */
+/* Something in a pinned segment could not be read. Nothing is noted but for damage and failed reads. */
+void wal_stream_note_damage(struct wal_stream *stream, const struct wal_segment *seg, uint64_t off, uint64_t seq,
+			    int code);
 
 /* trim.c */
 /* Makes `first` the oldest record. Returns the number of segments that went. */
@@ -202,6 +210,11 @@ int wal_draft_append(struct wal_stream *stream, struct wal_append *req);
 int wal_stream_load_state(struct wal_stream *stream);
 int wal_stream_change_slot(struct wal_stream *stream, const struct wal_attr *attr, const struct wal_settings *settings);
 int wal_store_note_retention(struct wal_store *store, uint64_t age_ns);
+
+/* read.c */
+/* Something in a pinned segment could not be read. Nothing is noted but for damage and failed reads. */
+void wal_stream_note_damage(struct wal_stream *stream, const struct wal_segment *seg, uint64_t off, uint64_t seq,
+			    int code);
 
 /* trim.c */
 void wal_store_retain_all(struct wal_store *store);

@@ -234,6 +234,7 @@ struct wal_stat {
 	struct wal_attr attr;
 	uint64_t first;      /* oldest record; first == next when there is none */
 	uint64_t next;       /* the number that the next record gets */
+	uint64_t end_pos;    /* position of that one: see wal_tell */
 	uint64_t bytes;      /* header and content bytes of the records first..next-1, about: whole segments */
 	uint64_t disk_bytes; /* length of the segment files */
 	uint32_t segments;
@@ -363,6 +364,29 @@ ssize_t wal_read_header(struct wal_stream *stream, uint64_t seq, uint64_t off, v
 
 /* The first record committed at or after `time_ns`. -ENOENT where there is none. Waits for the disk. */
 int wal_find_time(struct wal_stream *stream, int64_t time_ns, uint64_t *ret_seq);
+
+/* Positions: where a byte stands in the contents of all records of a stream, one after another. The contents from record a
+ * up to record b are the bytes wal_tell(a)..wal_tell(b) - 1, to be read by wal_read_range from any byte on. A position
+ * stays the same for good: trims, other processes and a reopened store do not change it, nor is anything kept in memory for
+ * it. (Only where a power loss takes the newest records of a relaxed stream, and numbers are given anew, so are
+ * positions.) They do not begin at 0: take the difference to the first record that you count.
+ *
+ * Damage: the content of a record whose frame can be read counts as that says. Others have what the positions around them
+ * leave for them together; where those are not known either, what there is room for, and never less than a byte. The first
+ * of them has it all. So what is not damaged does not move, and a reader comes to a byte that is -EBADMSG before it
+ * comes to what is behind.
+ *
+ * All three take a time that does not grow with the stream: a search, and a look at some 4 KiB; but the first of them
+ * reads heads of segments (as many as there are halvings), and the index of a segment the first time it is in it.
+ *
+ * wal_tell: the position of record `seq`, or of the next one. -ENOENT beyond, -EIDRM.
+ * wal_locate: the record that has the byte, and which byte of its content it is. -ENOENT at the end, -EIDRM. */
+int wal_tell(struct wal_stream *stream, uint64_t seq, uint32_t flags, uint64_t *ret_pos);
+int wal_locate(struct wal_stream *stream, uint64_t pos, uint32_t flags, uint64_t *ret_seq, uint64_t *ret_off);
+/* Reads contents from byte `pos` on, over as many records as there are, and returns how many bytes; 0 at the end. Less than
+ * `len` means that the end of what is committed was reached, or that what follows is damaged, was trimmed or must be
+ * waited for: a call for it says so. Every byte returned was checked. -EBADMSG, -EIDRM, -EAGAIN. */
+ssize_t wal_read_range(struct wal_stream *stream, uint64_t pos, void *buf, size_t len, uint32_t flags);
 
 /* Iterates from record `seq` on (0: the oldest). With WAL_ITER_INFO no header or content is read. next returns
  * 1 with a record; 0 where there is none yet (call again later); -EBADMSG with ret_view->info.seq set for a
