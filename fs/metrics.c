@@ -1,13 +1,11 @@
 /* SPDX-License-Identifier: MIT
  *
- * Names are walfs_WHAT_UNIT, with _total for what only grows; units are seconds and bytes. Values are padded on the left, which
- * the format allows: the kernel has asked for the size before the file is opened, and what sendfile(2) gives ends there.
+ * Names are walfs_WHAT_UNIT, with _total for what only grows; units are seconds and bytes. There is always the same set of
+ * lines: see text.c.
  */
 #include "metrics.h"
 
 #include <errno.h>
-
-#define WIDTH 21 /* of any value */
 
 static void head(FILE *out, const char *name, const char *type, const char *help)
 {
@@ -17,7 +15,7 @@ static void head(FILE *out, const char *name, const char *type, const char *help
 static void put(FILE *out, const char *name, const char *type, const char *help, uint64_t value)
 {
 	head(out, name, type, help);
-	fprintf(out, "walfs_%s %*llu\n", name, WIDTH, (unsigned long long)value);
+	fprintf(out, "walfs_%s %llu\n", name, (unsigned long long)value);
 }
 
 static void counter(FILE *out, const char *name, const char *help, uint64_t value)
@@ -33,9 +31,9 @@ static void gauge(FILE *out, const char *name, const char *help, uint64_t value)
 static void put_mount(FILE *out, struct walfs *fs)
 {
 	head(out, "build_info", "gauge", "Always 1; the version is a label.");
-	fprintf(out, "walfs_build_info{version=\"%s\"} %*d\n", wal_version(), WIDTH, 1);
+	fprintf(out, "walfs_build_info{version=\"%s\"} 1\n", wal_version());
 	head(out, "start_time_seconds", "gauge", "When the store was mounted, in seconds since 1970.");
-	fprintf(out, "walfs_start_time_seconds %*.3f\n", WIDTH, (double)fs->meter.started_ns / 1e9);
+	fprintf(out, "walfs_start_time_seconds %.3f\n", (double)fs->meter.started_ns / 1e9);
 }
 
 static void put_store(FILE *out, const struct wal_store_stat *stat)
@@ -79,12 +77,12 @@ static void put_requests(FILE *out, const struct walfs_meter *meter)
 {
 	head(out, "requests_total", "counter", "Requests of the kernel.");
 	for (enum walfs_op op = 0; op < WALFS_OPS; op++)
-		fprintf(out, "walfs_requests_total{operation=\"%s\"} %*llu\n", walfs_meter_op_name(op), WIDTH,
+		fprintf(out, "walfs_requests_total{operation=\"%s\"} %llu\n", walfs_meter_op_name(op),
 			(unsigned long long)atomic_load(&meter->requests[op]));
 	head(out, "errors_total", "counter", "Requests answered with an error.");
 	const char *name;
 	for (unsigned i = 0; (name = walfs_meter_error_name(i)); i++)
-		fprintf(out, "walfs_errors_total{errno=\"%s\"} %*llu\n", name, WIDTH,
+		fprintf(out, "walfs_errors_total{errno=\"%s\"} %llu\n", name,
 			(unsigned long long)atomic_load(&meter->errors[i]));
 }
 

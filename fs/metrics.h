@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * .walfs/metrics: the figures of the mount in Prometheus' text format, version 0.0.4. Invariant: as long as the mount lasts the
- * text has the same lines, and each line the same length; so its size is true whenever it is asked for.
+ * text has the same lines.
  *
  * Threads: any.
  */

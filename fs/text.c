@@ -4,7 +4,7 @@
  * awk can use them; words are yes and no.
  *
  * Figures change between the stat and the open of a file, or of one tool's reads and another's. So that its size is true all the
- * same, a text of figures has always the same lines, and values are padded on the left to the length of the longest.
+ * same, a text of figures has always the same lines, and a last one that makes up for what the values are short of the longest.
  */
 #include "text.h"
 
@@ -18,24 +18,23 @@
 #include <string.h>
 
 #define SETTINGS_BYTES 1024
-#define WIDTH 21 /* of any value */
+#define WIDTH 20 /* of the longest value */
 
 static void put_u64(FILE *out, const char *key, uint64_t value)
 {
-	fprintf(out, "%-20s %*llu\n", key, WIDTH, (unsigned long long)value);
+	fprintf(out, "%s %llu\n", key, (unsigned long long)value);
 }
 
 static void put_bool(FILE *out, const char *key, bool value)
 {
-	fprintf(out, "%-20s %*s\n", key, WIDTH, value ? "yes" : "no");
+	fprintf(out, "%s %s\n", key, value ? "yes" : "no");
 }
 
 static void put_time(FILE *out, const char *key, int64_t ns)
 {
 	if (ns < 0)
 		ns = 0;
-	fprintf(out, "%-20s %*lld.%09lld\n", key, WIDTH - 10, (long long)(ns / 1000000000),
-		(long long)(ns % 1000000000));
+	fprintf(out, "%s %lld.%09lld\n", key, (long long)(ns / 1000000000), (long long)(ns % 1000000000));
 }
 
 static int put_stat(FILE *out, struct walfs_inode *inode, uint32_t wait)
@@ -148,6 +147,22 @@ static int put_text(FILE *out, struct walfs *fs, struct walfs_inode *inode, enum
 	}
 }
 
+/* Lines of key and value, or (after #) of a comment. */
+static void put_padding(FILE *out, const char *text, const char *key)
+{
+	size_t missing = 0;
+	for (const char *line = text; *line; line = strchr(line, '\n') + 1) {
+		const char *end = strchr(line, '\n');
+		const char *space = memrchr(line, ' ', (size_t)(end - line)); /* before the value */
+		if (*line != '#')
+			missing += WIDTH - (size_t)(end - space - 1);
+	}
+	fprintf(out, "%s ", key);
+	while (missing-- > 0)
+		fputc('.', out);
+	fputc('\n', out);
+}
+
 int walfs_text_make(struct walfs *fs, struct walfs_inode *inode, enum walfs_kind kind, uint32_t wait, char **ret_text,
 		    size_t *ret_len)
 {
@@ -157,6 +172,9 @@ int walfs_text_make(struct walfs *fs, struct walfs_inode *inode, enum walfs_kind
 	if (!out)
 		return -ENOMEM;
 	int err = put_text(out, fs, inode, kind, wait);
+	bool figures = kind == WALFS_STAT || kind == WALFS_STATS || kind == WALFS_METRICS;
+	if (err == 0 && figures && fflush(out) == 0)
+		put_padding(out, text, kind == WALFS_METRICS ? "# padding" : "padding");
 	if (ferror(out) && err == 0)
 		err = -ENOMEM;
 	if (fclose(out) != 0 && err == 0)

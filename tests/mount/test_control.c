@@ -18,7 +18,7 @@ static void value_of(const struct mnt *m, const char *path, const char *key, cha
 	value[0] = '\0';
 	for (char *line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save))
 		if (strncmp(line, key, len) == 0 && (line[len] == '=' || line[len] == ' '))
-			(void)snprintf(value, 256, "%s", line + len + strspn(line + len, "= "));
+			(void)snprintf(value, 256, "%s", line + len + 1);
 	free(text);
 }
 

@@ -124,6 +124,9 @@ static void end_family(const struct family *f)
 /* "# HELP name text" begins a family, "# TYPE name type" follows. */
 static void check_comment(struct family *f, const char *line, char *seen, size_t size)
 {
+	if (strncmp(line, "# padding ", 10) == 0)
+		return;
+
 	size_t len = strlen(line) > 7 ? name_len(line + 7) : 0;
 	char needle[160];
 
