@@ -91,10 +91,18 @@ static int step_packet(struct walfs_call *call, struct walfs_appender *file)
 	return walfs_appender_commit(call, file, WALFS_ANSWER_WRITE, call->fi.flags & O_DSYNC ? WAL_APPEND_DURABLE : 0);
 }
 
+/* A write that could not even queue is lost, and with it the record of which it was to be a part. */
+static void look_for_losses(struct walfs_appender *file)
+{
+	if (atomic_exchange(&file->lost, false) && !file->spoiled)
+		file->spoiled = -EDQUOT;
+}
+
 static int step_write(struct walfs_call *call, void *arg)
 {
 	struct walfs_appender *file = arg;
 	struct walfs_answer answer = walfs_answer_of(call, WALFS_ANSWER_WRITE);
+	look_for_losses(file);
 	if (file->kind == WALFS_APPEND_LINE)
 		return walfs_line_write(call, file);
 	if (file->spoiled)
@@ -118,6 +126,7 @@ static int step_truncate(struct walfs_call *call, void *arg)
 {
 	struct walfs_appender *file = arg;
 	struct walfs_answer answer = walfs_answer_of(call, WALFS_ANSWER_ATTR);
+	look_for_losses(file);
 	if (call->size == 0 || call->size == file->end)
 		return walfs_appender_finish(file, &answer, 0);
 	if (file->spoiled)
@@ -161,6 +170,7 @@ static int step_flush(struct walfs_call *call, void *arg)
 	struct walfs_appender *file = arg;
 	struct walfs_answer answer = walfs_answer_of(call, WALFS_ANSWER_DONE);
 	pid_t pid = walfs_call_pid(call);
+	look_for_losses(file);
 
 	if (!walfs_appender_has_record(file) && !file->spoiled) {
 		file->flushed_first = true;
@@ -188,6 +198,7 @@ static int step_fsync(struct walfs_call *call, void *arg)
 {
 	struct walfs_appender *file = arg;
 	struct walfs_answer answer = walfs_answer_of(call, WALFS_ANSWER_DONE);
+	look_for_losses(file);
 	bool unfinished = file->kind == WALFS_APPEND_LINE; /* what is pending there is no record yet */
 	if (file->spoiled && !unfinished) {
 		int err = file->spoiled;
@@ -206,7 +217,10 @@ static int step_release(struct walfs_call *call, void *arg)
 {
 	struct walfs_appender *file = arg;
 	struct walfs_answer answer = walfs_answer_of(call, WALFS_ANSWER_RELEASE);
-	if (walfs_appender_has_record(file)) {
+	look_for_losses(file);
+	if (file->spoiled && file->pending.draft && (call->wait & WAL_NOWAIT))
+		return -EAGAIN;
+	if (walfs_appender_has_record(file) && !file->spoiled) {
 		if (!file->announced)
 			walfs_await_begin(file->inode);
 		file->announced = true;
@@ -224,9 +238,14 @@ static int append_read(struct walfs_call *call, struct walfs_file *file)
 	return 0;
 }
 
-static int append_write(struct walfs_call *call, struct walfs_file *file)
+static int append_write(struct walfs_call *call, struct walfs_file *base)
 {
-	return walfs_turn_take(&of(file)->turns, call, step_write, of(file));
+	struct walfs_appender *file = of(base);
+	bool is_part = file->kind != WALFS_APPEND_LINE && !(call->fi.flags & (O_DIRECT | O_DSYNC));
+	int err = walfs_turn_take(&file->turns, call, step_write, file);
+	if (err < 0 && is_part)
+		atomic_store(&file->lost, true);
+	return err;
 }
 
 static int append_flush(struct walfs_call *call, struct walfs_file *file)

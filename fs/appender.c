@@ -265,9 +265,15 @@ int walfs_appender_place(struct walfs_call *call, struct walfs_appender *file)
 int walfs_appender_add(struct walfs_call *call, struct walfs_appender *file, const void *data, uint64_t n)
 {
 	struct wal_span header = { file->header, file->header_len };
-	int err = file->kind == WALFS_APPEND_MSG
-			  ? walfs_msg_add(call, file, data, n)
-			  : walfs_pending_add(&file->pending, file->inode->stream, header, data, n, call->wait);
+	int err = 0;
+	if (file->kind == WALFS_APPEND_MSG)
+		err = walfs_msg_add(call, file, data, n);
+	else if (file->header_held < file->header_len) /* as long as it was staged, staged.c counted it */
+		err = walfs_user_take(file->file.user, WALFS_HELD, file->header_len - file->header_held);
+	if (err == 0 && file->kind != WALFS_APPEND_MSG) {
+		file->header_held = file->header_len;
+		err = walfs_pending_add(&file->pending, file->inode->stream, header, data, n, call->wait);
+	}
 	if (err == 0)
 		file->end += n;
 	return err;

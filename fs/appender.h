@@ -44,6 +44,7 @@ struct walfs_appender {
 	atomic_uint_least64_t pos;                      /* the file position that the last write left */
 
 	struct walfs_turns turns;
+	atomic_bool lost; /* a write could not queue */
 
 	/* Of the request that has its turn. */
 	struct walfs_opener opener;

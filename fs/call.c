@@ -19,10 +19,18 @@ struct walfs_call *walfs_call_copy(const struct walfs_call *call)
 	size_t name_len = call->name ? strlen(call->name) + 1 : 0;
 	size_t new_name_len = call->new_name ? strlen(call->new_name) + 1 : 0;
 	size_t data_len = call->data ? call->size : 0;
-	struct walfs_call *copy = malloc(sizeof(*copy) + name_len + new_name_len + data_len);
-	if (!copy)
+	struct walfs_user *user = call->has_file ? walfs_file_of(&call->fi)->user : NULL;
+	size_t held = user ? data_len : 0;
+	if (held > 0 && walfs_user_take(user, WALFS_HELD, held) < 0)
 		return NULL;
+	struct walfs_call *copy = malloc(sizeof(*copy) + name_len + new_name_len + data_len);
+	if (!copy) {
+		if (held > 0)
+			walfs_user_give(user, WALFS_HELD, held);
+		return NULL;
+	}
 	*copy = *call;
+	copy->held = held;
 	char *at = (char *)(copy + 1);
 	if (call->name)
 		copy->name = memcpy(at, call->name, name_len);
@@ -35,6 +43,11 @@ struct walfs_call *walfs_call_copy(const struct walfs_call *call)
 	return copy;
 }
 
+int walfs_call_no_copy(const struct walfs_call *call)
+{
+	return call->data ? -EDQUOT : -ENOMEM;
+}
+
 pid_t walfs_call_pid(const struct walfs_call *call)
 {
 	return call->fs->sees_processes ? fuse_req_ctx(call->req)->pid : 0;
@@ -45,6 +58,10 @@ static void run_in_worker(struct walfs_job *job, void *scratch)
 	struct walfs_call *call = (struct walfs_call *)job;
 	call->wait = 0;
 	call->scratch = scratch;
+	/* What runs is bounded by the number of threads; and after the reply the user may be gone. */
+	if (call->held > 0)
+		walfs_user_give(walfs_file_of(&call->fi)->user, WALFS_HELD, call->held);
+	call->held = 0;
 	fuse_req_t req = call->req;
 	enum walfs_sense sense = call->sense;
 	int err = call->handler(call);
@@ -67,7 +84,7 @@ void walfs_call_send(struct walfs_call *call)
 	if (!copy) {
 		if (call->user)
 			walfs_user_leave(call->user);
-		walfs_reply_err(call->req, -ENOMEM, call->sense);
+		walfs_reply_err(call->req, walfs_call_no_copy(call), call->sense);
 		return;
 	}
 	walfs_call_send_copy(copy);

@@ -42,6 +42,7 @@ struct walfs_call {
 	const char *name, *new_name; /* borrowed; a copy of the call has copies */
 	const void *data;            /* as name */
 	size_t size;
+	size_t held; /* of a copy: bytes of data that are taken from the user of the file */
 	uint64_t off;
 	uint32_t flags; /* rename */
 	bool awaited;   /* await.c's: has waited, and until how many commits had ended */
@@ -64,8 +65,10 @@ void walfs_call_send(struct walfs_call *call);
 /* The calling thread; 0 where it cannot be seen. */
 pid_t walfs_call_pid(const struct walfs_call *call);
 
-/* A copy on the heap with copies of names and data; NULL: no memory. Give it to walfs_call_send_copy or free it. */
+/* A copy on the heap with copies of names and data; NULL: no memory, or no more for this user's data. Give it to walfs_call_send_copy or free it. */
 struct walfs_call *walfs_call_copy(const struct walfs_call *call);
 void walfs_call_send_copy(struct walfs_call *copy);
+/* The error where there is no copy: -EDQUOT for data, -ENOMEM. */
+int walfs_call_no_copy(const struct walfs_call *call);
 
 #endif

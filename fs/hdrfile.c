@@ -32,6 +32,7 @@ static struct hdr_file *of(struct walfs_file *file)
 
 static void close_file(struct walfs *fs, struct hdr_file *file)
 {
+	walfs_user_give(file->file.user, WALFS_HELD, WAL_HEADER_MAX);
 	walfs_file_remove(&fs->files, &file->file);
 	pthread_mutex_destroy(&file->lock);
 	free(file->data);
@@ -187,12 +188,17 @@ int walfs_hdrfile_open(struct walfs_call *call)
 	if (!file)
 		return -ENOMEM;
 	void *data = NULL;
-	int err = 0;
+	int err = walfs_user_take(call->user, WALFS_HELD, WAL_HEADER_MAX); /* what the copy can grow to */
+	if (err < 0) {
+		free(file);
+		return err;
+	}
 	if (call->fi.flags & O_TRUNC)
 		file->changed = true;
 	else
 		err = walfs_staged_copy(&fs->staged, call->node.stream, call->node.uid, &data, &file->len);
 	if (err < 0) {
+		walfs_user_give(call->user, WALFS_HELD, WAL_HEADER_MAX);
 		free(file);
 		return err;
 	}

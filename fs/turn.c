@@ -26,7 +26,7 @@ static int queue_locked(struct walfs_turns *turns, const struct walfs_call *call
 {
 	struct walfs_call *copy = walfs_call_copy(call);
 	if (!copy)
-		return -ENOMEM;
+		return walfs_call_no_copy(call);
 	copy->has_turn = true;
 	copy->job.next = NULL;
 	if (turns->last)
@@ -60,6 +60,10 @@ int walfs_turn_take(struct walfs_turns *turns, struct walfs_call *call, int (*st
 	if (copy) {
 		walfs_call_send_copy(copy);
 		return 0;
+	}
+	if (call->data) {
+		walfs_turn_end(turns);
+		return walfs_call_no_copy(call);
 	}
 	call->wait = 0; /* no memory to wait elsewhere */
 	return step(call, arg);

@@ -21,7 +21,8 @@ void walfs_turns_fini(struct walfs_turns *turns);
 
 /* Runs the step when it is the call's turn: now, or later in a worker. A step ends its turn with walfs_turn_end, maybe
  * after it returned; or it returns -EAGAIN in the loop, keeps its turn, and runs again in a worker. Returns 0, or
- * -ENOMEM: nothing happened. */
+ * an
+ * error: nothing happened. Data is refused where its user has too much that queues: -EDQUOT. */
 int walfs_turn_take(struct walfs_turns *turns, struct walfs_call *call, int (*step)(struct walfs_call *call, void *arg),
 		    void *arg);
 
