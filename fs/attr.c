@@ -5,6 +5,7 @@
  */
 #include "attr.h"
 
+#include "follow.h"
 #include "notify.h"
 #include "recfile.h"
 #include "text.h"
@@ -178,6 +179,12 @@ static int get_in_stream(struct walfs *fs, struct walfs_inode *inode, const stru
 	case WALFS_CONFIG:
 		mode = S_IFREG | (mode & 0644);
 		err = text_size(fs, inode, node->kind, wait, &size);
+		break;
+	case WALFS_FOLLOW:
+	case WALFS_NEW_FOLLOW:
+	case WALFS_FROM:
+		mode = S_IFREG | (mode & 0444);
+		size = WALFS_FOLLOW_SIZE;
 		break;
 	case WALFS_RECORD:
 	case WALFS_SIDECAR:

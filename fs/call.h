@@ -51,8 +51,9 @@ struct walfs_call {
 	bool has_turn;           /* turn.c's */
 	bool has_file;
 	struct fuse_file_info fi;
-	int to_set;  /* setattr, and the values for it */
-	mode_t mode; /* mkdir too */
+	struct fuse_pollhandle *ph; /* poll; owned by the call, NULL: nobody waits */
+	int to_set;                 /* setattr, and the values for it */
+	mode_t mode;                /* mkdir too */
 	uid_t uid;
 	gid_t gid;
 };

@@ -73,6 +73,17 @@ void walfs_files_wait(struct walfs_files *files)
 	pthread_mutex_unlock(&files->lock);
 }
 
+/* With the lock held: what is released meanwhile must wait, and no file's stop comes back here. */
+void walfs_files_stop(struct walfs_files *files)
+{
+	struct walfs_file *file;
+	pthread_mutex_lock(&files->lock);
+	DL_FOREACH(files->head, file)
+		if (file->ops->stop)
+			file->ops->stop(file);
+	pthread_mutex_unlock(&files->lock);
+}
+
 void walfs_files_drop(struct walfs *fs, bool all_closed)
 {
 	while (fs->files.head)

@@ -26,9 +26,13 @@ struct walfs_file_ops {
 	int (*flush)(struct walfs_call *call, struct walfs_file *file);
 	int (*fsync)(struct walfs_call *call, struct walfs_file *file);
 	int (*truncate)(struct walfs_call *call, struct walfs_file *file);
+	/* NULL: always ready. Owns call->ph unless it returns an error. */
+	int (*poll)(struct walfs_call *call, struct walfs_file *file);
 	int (*release)(struct walfs_call *call, struct walfs_file *file);
 	/* Corrects attributes by what only the open file knows. */
 	void (*attr)(struct walfs_file *file, struct stat *st);
+	/* The mount ends: answers requests that wait for what may never come, and lets none wait from now on. */
+	void (*stop)(struct walfs_file *file);
 	/* At the end of the mount, in the only thread left: closes the file. `all_closed`: no process can have it open. */
 	void (*drop)(struct walfs *fs, struct walfs_file *file, bool all_closed);
 };
@@ -61,6 +65,9 @@ uint64_t walfs_files_count(struct walfs_files *files);
 void walfs_files_begin(struct walfs_files *files);
 void walfs_files_end(struct walfs_files *files);
 void walfs_files_wait(struct walfs_files *files);
+
+/* Stops every file. No request comes any more, but some may still be running. */
+void walfs_files_stop(struct walfs_files *files);
 
 /* Drops every file that is left. */
 void walfs_files_drop(struct walfs *fs, bool all_closed);

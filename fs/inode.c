@@ -6,6 +6,8 @@
  */
 #include "inode.h"
 
+#include "hub.h"
+
 #include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
@@ -56,6 +58,7 @@ static void free_inode(struct walfs_inode *inode)
 {
 	if (!inode)
 		return;
+	walfs_hub_free(inode->hub);
 	wal_stream_unref(inode->stream);
 	pthread_mutex_destroy(&inode->lock);
 	free(inode);

@@ -17,6 +17,7 @@
 #include <walcore/walcore.h>
 
 struct walfs_appender;
+struct walfs_hub;
 struct walfs_job;
 
 struct walfs_inode {
@@ -27,6 +28,7 @@ struct walfs_inode {
 
 	pthread_mutex_t lock;
 	struct walfs_appender *appends;         /* appender.c's, guarded by lock: the open append files */
+	struct walfs_hub *hub;                  /* hub.c's, guarded by lock; owned; NULL: nobody has waited yet */
 	struct walfs_job *awaiting;             /* await.c's, guarded by lock: calls that wait; owned */
 	atomic_uint_least64_t n_begun, n_ended; /* await.c's: commits in a RELEASE */
 

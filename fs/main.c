@@ -2,8 +2,8 @@
  *
  * walfs: options, store, mount, loop, and all of it back again.
  *
- * The end. A signal or an unmount ends the loop. What the kernel had sent by then is still answered, jobs and commits
- * that run are waited for, the mount is removed, files that are left open are closed, and the store is synced and closed. A
+ * The end. A signal or an unmount ends the loop. What the kernel had sent by then is still answered, reads that wait for
+ * a record too, jobs and commits that run are waited for, the mount is removed, files that are left open are closed, and the store is synced and closed. A
  * RELEASE that was still in the kernel's queue when the last mount went is lost; walfs_files_drop makes up for it.
  */
 #include "daemon.h"
@@ -194,6 +194,7 @@ static int run(struct walfs *fs)
 /* Gives back whatever there is. Returns the error of the last sync. */
 static int close_fs(struct walfs *fs, bool was_mounted)
 {
+	walfs_files_stop(&fs->files);
 	if (fs->workers)
 		walfs_workers_drain(fs->workers);
 	walfs_files_wait(&fs->files);

@@ -17,6 +17,7 @@
 #include "call.h"
 #include "control.h"
 #include "dir.h"
+#include "follow.h"
 #include "hdrfile.h"
 #include "list.h"
 #include "recfile.h"
@@ -24,6 +25,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <poll.h>
 
 static_assert(WALFS_MAX_WRITE <= WALFS_SCRATCH_BYTES, "a read may be as large as a write");
 static_assert(WALFS_PACKET_MAX == WALFS_MAX_WRITE - 4096, "the kernel splits at a page less");
@@ -313,6 +315,10 @@ static int open_kind(struct walfs_call *call)
 	case WALFS_SIDECAR:
 	case WALFS_MSG:
 		return walfs_recfile_open(call);
+	case WALFS_FOLLOW:
+	case WALFS_NEW_FOLLOW:
+	case WALFS_FROM:
+		return walfs_follow_open(call);
 	default:
 		return walfs_control_open(call);
 	}
@@ -416,6 +422,31 @@ static void op_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t siz
 	walfs_call_run(&call);
 }
 
+static int do_poll(struct walfs_call *call)
+{
+	struct walfs_file *file = walfs_file_of(&call->fi);
+	if (file->ops->poll)
+		return file->ops->poll(call, file);
+	/* What the kernel says of a file that has no poll; ENOSYS would mean that none has. */
+	if (call->ph)
+		fuse_pollhandle_destroy(call->ph);
+	(void)fuse_reply_poll(call->req, POLLIN | POLLRDNORM | POLLOUT | POLLWRNORM);
+	return 0;
+}
+
+static void op_poll(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi, struct fuse_pollhandle *ph)
+{
+	struct walfs_call call;
+	if (!start(&call, WALFS_OP_POLL, req, ino, do_poll)) {
+		if (ph)
+			fuse_pollhandle_destroy(ph);
+		return;
+	}
+	use_file(&call, fi);
+	call.ph = ph;
+	walfs_call_run(&call);
+}
+
 static void op_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	run_on_file(WALFS_OP_FLUSH, req, ino, fi, do_flush);
@@ -501,6 +532,7 @@ const struct fuse_lowlevel_ops walfs_ops = {
 	.open = op_open,
 	.read = op_read,
 	.write = op_write,
+	.poll = op_poll,
 	.flush = op_flush,
 	.fsync = op_fsync,
 	.release = op_release,
