@@ -191,7 +191,7 @@ void wal_draft_abort(struct wal_draft *draft)
 static int finish_content(struct wal_draft *draft, bool durable, struct wal_frame *frame)
 {
 	struct wal_store *store = draft->stream->store;
-	uint64_t table_len = wal_record_sums_len(draft->len);
+	uint64_t table_len = wal_record_sums_len(draft->len), since;
 	int r = 0;
 
 	*frame = (struct wal_frame){ .content_len = draft->len, .header_len = draft->header_len };
@@ -206,10 +206,13 @@ static int finish_content(struct wal_draft *draft, bool durable, struct wal_fram
 		frame->content_sum = wal_record_content_sum(draft->sums, table_len, draft->seed);
 		r = wal_io_write(store->io, draft->fd, draft->sums, table_len, content_off(draft) + draft->len);
 	}
-	if (r == 0 && durable)
-		r = store->io->fdatasync(store->io, draft->fd);
-	if (r == 0 && durable)
+	if (r < 0 || !durable)
+		return r;
+	since = wal_latency_now();
+	r = store->io->fdatasync(store->io, draft->fd);
+	if (r == 0)
 		r = wal_io_sync_dir(store->io, store->dirfd, WAL_DIR_DRAFTS);
+	wal_latency_add(&store->sync_latency, since);
 	return r;
 }
 

@@ -87,14 +87,17 @@ static void flush_sync(struct flush *flush)
 {
 	struct wal_store *store = flush->stream->store;
 	int r = flush->result;
+	uint64_t since;
 
 	for (size_t i = flush->n; i-- > 0 && r == 0;) { /* oldest first: a later one is never ahead of it */
+		since = wal_latency_now();
 		r = store->io->fdatasync(store->io, flush->segs[i]->fd);
-		atomic_fetch_add_explicit(&store->syncs, 1, memory_order_relaxed);
+		wal_latency_add(&store->sync_latency, since);
 	}
 	if (r == 0 && flush->entries) {
+		since = wal_latency_now();
 		r = wal_io_sync_dir(store->io, store->dirfd, flush->name);
-		atomic_fetch_add_explicit(&store->syncs, 1, memory_order_relaxed);
+		wal_latency_add(&store->sync_latency, since);
 	}
 	flush->result = r;
 }
@@ -162,12 +165,14 @@ static int flush_end(struct flush *flush)
 
 static int sync_entries(struct wal_store *store)
 {
+	uint64_t since;
 	int r;
 
 	if (!atomic_exchange(&store->entries_dirty, false))
 		return 0;
+	since = wal_latency_now();
 	r = store->io->fsync(store->io, store->dirfd);
-	atomic_fetch_add_explicit(&store->syncs, 1, memory_order_relaxed);
+	wal_latency_add(&store->sync_latency, since);
 	if (r < 0)
 		atomic_store(&store->entries_dirty, true);
 	return r;
@@ -211,6 +216,7 @@ static uint32_t take_dirty(struct wal_store *store, bool all, struct wal_stream 
 static int flush_batch(struct wal_store *store, struct wal_stream *const *batch, uint32_t taken, struct flush *flushes)
 {
 	bool together;
+	uint64_t since;
 	uint32_t n = 0;
 	int r = 0, one;
 
@@ -221,9 +227,10 @@ static int flush_batch(struct wal_store *store, struct wal_stream *const *batch,
 			wal_stream_unref(batch[i]);
 	}
 	/* One syncfs for many. Where it fails, each file is asked, which tells whose error it was. */
+	since = wal_latency_now();
 	together = n >= WAL_SYNCFS_MIN && store->io->syncfs(store->io, store->dirfd) == 0;
-	if (together)
-		atomic_fetch_add_explicit(&store->syncs, 1, memory_order_relaxed);
+	if (n >= WAL_SYNCFS_MIN)
+		wal_latency_add(&store->sync_latency, since);
 	for (uint32_t i = 0; i < n; i++) {
 		struct wal_stream *stream = flushes[i].stream;
 
@@ -245,7 +252,7 @@ int wal_store_flush(struct wal_store *store, bool all)
 {
 	struct flush *flushes = malloc(FLUSH_BATCH * sizeof(*flushes));
 	struct wal_stream *batch[FLUSH_BATCH];
-	uint64_t lsn = 0;
+	uint64_t lsn = 0, since = wal_latency_now();
 	uint32_t n;
 	int r, one;
 
@@ -265,7 +272,7 @@ int wal_store_flush(struct wal_store *store, bool all)
 		r = wal_store_write_state(store, set_checkpoint, &lsn);
 		if (r == 0) {
 			wal_journal_advance(&store->journal, lsn);
-			atomic_fetch_add_explicit(&store->checkpoints, 1, memory_order_relaxed);
+			wal_latency_add(&store->checkpoint_latency, since);
 		}
 	}
 	if (all && r < 0)

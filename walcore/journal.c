@@ -68,7 +68,7 @@ uint64_t wal_journal_payload_max(const struct wal_journal *journal)
 
 int wal_journal_reserve(struct wal_journal *journal, uint64_t bytes, bool nowait)
 {
-	bool asked = false;
+	bool asked = false, waited = false;
 	int r = 0;
 
 	assert(bytes <= journal->cap);
@@ -97,6 +97,8 @@ int wal_journal_reserve(struct wal_journal *journal, uint64_t bytes, bool nowait
 			r = -EAGAIN;
 			break;
 		}
+		journal->full += !waited;
+		waited = true;
 		/* The gathered group must go: lead it ourselves. Where others only reserved, they are waited for. */
 		if (!memory && !journal->leading && journal->group[journal->gathering].len > 0) {
 			uint64_t head = journal->head;
@@ -201,13 +203,17 @@ static int write_group(struct wal_journal *journal, const struct wal_group *grou
 {
 	uint64_t at = lsn % journal->size;
 	size_t first = (size_t)wal_min_u64(group->len, journal->size - at);
+	uint64_t since;
 	int r;
 
 	r = wal_io_write(journal->io, journal->fd, group->mem, first, at);
 	if (r == 0 && first < group->len)
 		r = wal_io_write(journal->io, journal->fd, group->mem + first, group->len - first, 0);
-	if (r == 0)
-		r = journal->io->fdatasync(journal->io, journal->fd);
+	if (r < 0)
+		return r;
+	since = wal_latency_now();
+	r = journal->io->fdatasync(journal->io, journal->fd);
+	wal_latency_add(&journal->latency, since);
 	return r;
 }
 

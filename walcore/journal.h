@@ -18,6 +18,7 @@
 
 #include "entry.h"
 #include "io.h"
+#include "latency.h"
 
 struct wal_group {    /* what is gathered for one sync */
 	uint8_t *mem; /* owned */
@@ -50,7 +51,8 @@ struct wal_journal {
 	int failed; /* 0, or the negative errno that stopped it */
 	bool committer_runs;
 	pthread_t committer;
-	uint64_t commits;
+	uint64_t commits, full;     /* groups; how often room was waited for */
+	struct wal_latency latency; /* of its syncs; not guarded */
 };
 
 /* position: where the ring begins and ends, after replay. Owns fd. -ENOMEM. */

@@ -39,6 +39,16 @@ static size_t place_of(const struct wal_live *live, const struct wal_segment *se
 	return count - 1;
 }
 
+static int note(struct wal_stream *stream, const struct wal_segment *seg, int code, const char *reason)
+{
+	char file[WAL_SEGMENT_NAME_LEN];
+
+	wal_segment_name(seg->id.first, WAL_SUFFIX_SEGMENT, file);
+	if (code == -EBADMSG || code == -EIO)
+		wal_store_note(stream->store, stream->name, file, 0, seg->id.first, 0, code, reason);
+	return code;
+}
+
 int wal_stream_load_head_locked(struct wal_stream *stream, struct wal_segment *seg)
 {
 	struct wal_store *store = stream->store;
@@ -59,10 +69,10 @@ int wal_stream_load_head_locked(struct wal_stream *stream, struct wal_segment *s
 	}
 	if (r == -EBADMSG || r == -ENODATA || r == -ENOENT) {
 		seg->headless = true;
-		return -EBADMSG;
+		r = -EBADMSG;
 	}
 	if (r < 0)
-		return r;
+		return note(stream, seg, r, "its head cannot be read");
 	seg->id = slot.id;
 	seg->seed = wal_record_seed(stream->id, slot.id.salt);
 	seg->size = (uint64_t)st.st_size;
@@ -223,7 +233,7 @@ int wal_stream_load_segment_locked(struct wal_stream *stream, struct wal_segment
 	wal_stream_path(stream, seg->id.first, WAL_SUFFIX_INDEX, path, sizeof(path));
 	r = i + 1 < live->n ? wal_index_load(&seg->index, store->io, store->dirfd, path, seg->id.salt, &end) : -ENOENT;
 	if (r < 0 || end.off != seg->size)
-		return reindex_locked(stream, seg, false);
+		return note(stream, seg, reindex_locked(stream, seg, false), "its records cannot be read");
 	seg->content = end.pos +
 		       (end.seq < live->segs[i + 1]->id.first); /* what is missing behind it counts for something */
 	seg->indexed = seg->unproven = true;

@@ -371,8 +371,11 @@ static int settle(struct wal_stream *stream)
 
 		wal_stream_path(stream, live->segs[i]->id.first, WAL_SUFFIX_SEGMENT, path, sizeof(path));
 		r = store->io->fstatat(store->io, store->dirfd, path, &st);
-		if (r == 0 && st.st_size > WAL_HEAD_BYTES)
-			live->bytes += (uint64_t)st.st_size - WAL_HEAD_BYTES;
+		if (r < 0 || st.st_size <= WAL_HEAD_BYTES)
+			continue;
+		live->bytes += (uint64_t)st.st_size - WAL_HEAD_BYTES;
+		if (!live->segs[i]->loaded)
+			live->segs[i]->size = (uint64_t)st.st_size; /* so that a trim knows what goes */
 	}
 	return 0;
 }
@@ -380,6 +383,7 @@ static int settle(struct wal_stream *stream)
 int wal_stream_recover_locked(struct wal_stream *stream)
 {
 	struct wal_store *store = stream->store;
+	uint64_t since = wal_latency_now();
 	int r;
 
 	assert(!stream->live);
@@ -411,5 +415,6 @@ int wal_stream_recover_locked(struct wal_stream *stream)
 	}
 	stream->live->visible = stream->live->next;
 	wal_stream_apply_settings_locked(stream);
+	wal_latency_add(&store->recovery_latency, since);
 	return 0;
 }

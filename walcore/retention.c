@@ -98,7 +98,7 @@ int wal_stream_retain_locked(struct wal_stream *stream)
 	const struct wal_limits *limits = &stream->limits;
 	struct wal_live *live = stream->live;
 	struct wal_segment *last = wal_stream_last(stream);
-	uint64_t first = 0, newer_size;
+	uint64_t first = 0, old, newer_size;
 	int64_t now;
 	int r;
 
@@ -124,7 +124,12 @@ int wal_stream_retain_locked(struct wal_stream *stream)
 			break;
 		first = live->segs[i + 1]->id.first;
 	}
-	return first ? wal_stream_trim_locked(stream, first) : 0;
+	if (first == 0)
+		return 0;
+	old = stream->slot.first_seq;
+	r = wal_stream_trim_locked(stream, first);
+	atomic_fetch_add_explicit(&stream->store->retained, stream->slot.first_seq - old, memory_order_relaxed);
+	return r;
 }
 
 int wal_retain(struct wal_stream *stream)

@@ -129,18 +129,24 @@ int wal_store_stat(struct wal_store *store, struct wal_store_stat *ret_stat)
 	stat.open_files = (uint64_t)atomic_load(&store->open_files);
 	stat.appends = atomic_load(&store->appends);
 	stat.append_bytes = atomic_load(&store->append_bytes);
-	stat.syncs = atomic_load(&store->syncs);
-	stat.checkpoints = atomic_load(&store->checkpoints);
-	stat.errors = wal_troubles_met(&store->troubles);
+	stat.syncs = wal_latency_get(&store->sync_latency, &stat.sync_time);
+	stat.checkpoints = wal_latency_get(&store->checkpoint_latency, &stat.checkpoint_time);
+	stat.recoveries = wal_latency_get(&store->recovery_latency, &stat.recovery_time);
+	stat.errors = wal_troubles_met(&store->troubles, &stat.damaged);
+	stat.waits = atomic_load(&store->waits);
+	stat.retained = atomic_load(&store->retained);
+	stat.trimmed = wal_max_u64(atomic_load(&store->trimmed), stat.retained) - stat.retained;
+	stat.removed_segments = atomic_load(&store->removed_segments);
 	stat.degraded = stat.errors > 0;
 	stat.journal_bytes = store->marker.journal_bytes;
 	if (!store->rdonly) {
 		pthread_mutex_lock(&store->journal.lock);
 		stat.commits = store->journal.commits;
+		stat.journal_full = store->journal.full;
 		stat.journal_used = store->journal.head - store->journal.tail;
 		stat.degraded |= store->journal.failed != 0;
 		pthread_mutex_unlock(&store->journal.lock);
-		stat.syncs += stat.commits;
+		stat.syncs += wal_latency_get(&store->journal.latency, &stat.commit_time);
 	}
 	*ret_stat = stat;
 	return 0;

@@ -140,6 +140,7 @@ int wal_stream_stat(struct wal_stream *stream, uint32_t flags, struct wal_stat *
 				       .attr = stream->slot.attr,
 				       .durable = stream->durable,
 				       .stopped = stream->stopped,
+				       .waits = stream->n_waits,
 				       .last_time_ns = stream->file_time };
 	if (stream->live) {
 		struct wal_live *live = stream->live;
@@ -151,6 +152,7 @@ int wal_stream_stat(struct wal_stream *stream, uint32_t flags, struct wal_stat *
 		ret_stat->first = stream->slot.first_seq;
 		ret_stat->next = live->visible;
 		ret_stat->end_pos = live->pos_visible;
+		ret_stat->synced = stream->durable ? live->visible : wal_min_u64(stream->slot.mark_next, live->visible);
 		ret_stat->segments = (uint32_t)live->n;
 		ret_stat->disk_bytes = live->bytes + tail + live->n * WAL_HEAD_BYTES;
 		ret_stat->bytes = live->bytes + tail - wal_min_u64(frames, live->bytes + tail);

@@ -51,6 +51,7 @@ int wal_store_write_state(struct wal_store *store, void (*change)(struct wal_sup
 {
 	uint8_t sector[WAL_SECTOR];
 	struct wal_super super;
+	uint64_t since;
 	int r;
 
 	pthread_mutex_lock(&store->state_io_lock);
@@ -63,9 +64,10 @@ int wal_store_write_state(struct wal_store *store, void (*change)(struct wal_sup
 		super.gen++;
 		wal_super_encode(sector, &super);
 		r = wal_io_write(store->io, store->state_fd, sector, sizeof(sector), WAL_SLOT_OFF(super.gen & 1));
+		since = wal_latency_now();
 		if (r == 0)
 			r = store->io->fdatasync(store->io, store->state_fd);
-		atomic_fetch_add_explicit(&store->syncs, 1, memory_order_relaxed);
+		wal_latency_add(&store->sync_latency, since);
 		pthread_mutex_lock(&store->state_lock);
 		if (r == 0)
 			store->super = super;

@@ -17,6 +17,7 @@
 #include "head.h"
 #include "io.h"
 #include "journal.h"
+#include "latency.h"
 #include "bounds.h"
 #include "trouble.h"
 
@@ -63,8 +64,11 @@ struct wal_store {
 	atomic_bool unsynced;      /* a segment could not be synced: the journal must keep what it has */
 	atomic_bool entries_dirty; /* names in the store's directory changed since its last sync */
 	atomic_int open_files;
-	atomic_uint_fast64_t appends, append_bytes, syncs, checkpoints, reserved;
-	atomic_uint_fast64_t space_avail; /* as seen at space_ns */
+	atomic_uint_fast64_t appends, append_bytes, reserved;
+	struct wal_latency sync_latency, checkpoint_latency, recovery_latency; /* but for the journal's syncs */
+	atomic_uint_fast64_t trimmed, retained, removed_segments;              /* records; records; files */
+	atomic_uint_fast64_t waits;                                            /* that are not done */
+	atomic_uint_fast64_t space_avail;                                      /* as seen at space_ns */
 	atomic_int_fast64_t space_ns;
 };
 

@@ -462,6 +462,8 @@ struct wal_wait *wal_stream_take_waits_locked(struct wal_stream *stream, bool al
 		wait->prev = NULL;
 		wait->next = taken;
 		taken = wait;
+		stream->n_waits--;
+		atomic_fetch_sub_explicit(&stream->store->waits, 1, memory_order_relaxed);
 	}
 	return taken;
 }

@@ -52,6 +52,7 @@ struct wal_stream {
 	struct wal_segment **removed; /* trimmed away; unlinked once the slot that says so is on disk */
 	size_t n_removed;
 	struct wal_wait *waits;
+	uint64_t n_waits;
 	uint64_t bound;   /* generation in which the journal knows the name */
 	atomic_uint pins; /* open records, iterators, drafts */
 	atomic_bool used; /* for the clock */

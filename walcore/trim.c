@@ -25,10 +25,10 @@ static int drop_segments_locked(struct wal_stream *stream)
 		if (r < 0)
 			break;
 		seg->removed = true;
-		if (seg->loaded)
-			live->bytes -= wal_min_u64(live->bytes, seg->size - WAL_HEAD_BYTES);
+		live->bytes -= wal_min_u64(live->bytes, seg->size - wal_min_u64(seg->size, WAL_HEAD_BYTES));
 		gone++;
 	}
+	atomic_fetch_add_explicit(&stream->store->removed_segments, gone, memory_order_relaxed);
 	memmove(live->segs, live->segs + gone, (live->n - gone) * sizeof(struct wal_segment *));
 	live->n -= gone;
 	return r < 0 ? r : (int)gone;
@@ -54,6 +54,7 @@ int wal_stream_trim_locked(struct wal_stream *stream, uint64_t first)
 	}
 	stream->marked_relaxed = true;
 	wal_stream_mark_dirty_locked(stream, true);
+	atomic_fetch_add_explicit(&stream->store->trimmed, first - old, memory_order_relaxed);
 	return drop_segments_locked(stream);
 }
 

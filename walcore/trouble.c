@@ -21,7 +21,7 @@ void wal_troubles_init(struct wal_troubles *troubles)
 	troubles->first = NULL;
 	troubles->end = &troubles->first;
 	troubles->n = 0;
-	troubles->met = troubles->dropped = 0;
+	troubles->met = troubles->met_damage = troubles->dropped = 0;
 }
 
 void wal_troubles_fini(struct wal_troubles *troubles)
@@ -51,6 +51,7 @@ bool wal_troubles_add(struct wal_troubles *troubles, const struct wal_trouble *t
 		if (same(item, trouble))
 			goto out;
 	troubles->met++;
+	troubles->met_damage += trouble->code == -EBADMSG;
 	item = troubles->n < WAL_TROUBLES_MAX ? calloc(1, sizeof(*item)) : NULL;
 	if (!item) {
 		troubles->dropped++;
@@ -97,12 +98,13 @@ void wal_troubles_tell(struct wal_troubles *troubles, wal_trouble_fn *fn, void *
 		fn(arg, &(struct wal_trouble){ "", "", 0, 0, dropped, -EOVERFLOW, "further troubles, not kept" });
 }
 
-uint64_t wal_troubles_met(struct wal_troubles *troubles)
+uint64_t wal_troubles_met(struct wal_troubles *troubles, uint64_t *ret_damage)
 {
 	uint64_t met;
 
 	pthread_mutex_lock(&troubles->lock);
 	met = troubles->met;
+	*ret_damage = troubles->met_damage;
 	pthread_mutex_unlock(&troubles->lock);
 	return met;
 }

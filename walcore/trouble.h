@@ -15,7 +15,7 @@ struct wal_troubles {
 	pthread_mutex_t lock;
 	struct wal_trouble_item *first, **end; /* guarded by lock */
 	uint32_t n;                            /* guarded by lock */
-	uint64_t met, dropped;                 /* guarded by lock */
+	uint64_t met, met_damage, dropped;     /* guarded by lock */
 };
 
 void wal_troubles_init(struct wal_troubles *troubles);
@@ -23,6 +23,7 @@ void wal_troubles_fini(struct wal_troubles *troubles);
 /* Copies the trouble. True where it is new. */
 bool wal_troubles_add(struct wal_troubles *troubles, const struct wal_trouble *trouble);
 void wal_troubles_tell(struct wal_troubles *troubles, wal_trouble_fn *fn, void *arg);
-uint64_t wal_troubles_met(struct wal_troubles *troubles);
+/* How many were met, and how many of them were damage. */
+uint64_t wal_troubles_met(struct wal_troubles *troubles, uint64_t *ret_damage);
 
 #endif

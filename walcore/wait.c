@@ -25,6 +25,8 @@ int wal_wait_submit(struct wal_stream *stream, struct wal_wait *wait)
 		if (wait->next)
 			wait->next->prev = &wait->next;
 		stream->waits = wait;
+		stream->n_waits++;
+		atomic_fetch_add_explicit(&stream->store->waits, 1, memory_order_relaxed);
 	}
 	pthread_mutex_unlock(&stream->lock);
 	return r;
@@ -41,6 +43,8 @@ int wal_wait_cancel(struct wal_wait *wait)
 		if (wait->next)
 			wait->next->prev = wait->prev;
 		wait->prev = NULL;
+		stream->n_waits--;
+		atomic_fetch_sub_explicit(&stream->store->waits, 1, memory_order_relaxed);
 		r = 0;
 	}
 	pthread_mutex_unlock(&stream->lock);

@@ -115,6 +115,18 @@ int wal_store_close(struct wal_store *store);
 /* Makes every record that is committed now durable. */
 int wal_store_sync(struct wal_store *store);
 
+/* How long something took: how often up to each bound, in nanoseconds, and in the last bucket, above all. */
+#define WAL_LATENCY_BUCKETS 17
+#define WAL_LATENCY_BOUNDS_NS                                                                                      \
+	{                                                                                                          \
+		50000, 100000, 200000, 500000, 1000000, 2000000, 5000000, 10000000, 20000000, 50000000, 100000000, \
+			200000000, 500000000, 1000000000, 2000000000, 5000000000                                   \
+	}
+struct wal_histogram {
+	uint64_t n[WAL_LATENCY_BUCKETS]; /* not cumulative */
+	uint64_t sum_ns;
+};
+
 struct wal_store_stat {
 	uint64_t streams_live; /* streams recovered and in memory */
 	uint64_t handles;      /* stream handles in memory */
@@ -127,6 +139,17 @@ struct wal_store_stat {
 	uint64_t journal_bytes; /* size of the journal */
 	uint64_t journal_used;  /* bytes of it not yet checkpointed */
 	uint64_t errors;        /* I/O errors and damage met since open */
+	uint64_t damaged;       /* of them damage: the others are failed calls to the system */
+	uint64_t journal_full;  /* how often an append waited for room in the journal */
+	uint64_t recoveries;    /* streams recovered since open; again, where they were put out of memory */
+	uint64_t waits;         /* wal_wait and wal_wait_submit that are not done */
+	uint64_t trimmed;       /* records removed by wal_trim since open ... */
+	uint64_t retained;      /* ... and by retention */
+	uint64_t removed_segments;
+	struct wal_histogram commit_time;     /* of a sync of the journal: what a durable append waits for */
+	struct wal_histogram sync_time;       /* of any other: of segments, directories, the state */
+	struct wal_histogram checkpoint_time; /* of a whole checkpoint */
+	struct wal_histogram recovery_time;   /* of a stream */
 	bool read_only;
 	bool degraded; /* something stopped, or damage was met: see wal_store_troubles */
 };
@@ -242,6 +265,8 @@ struct wal_stat {
 	bool recovered;       /* false: only id, attr, last_time_ns and durable are set */
 	bool stopped;         /* no more appends until the store is opened again */
 	uint64_t damaged;     /* damaged records met */
+	uint64_t synced;      /* all records before it are on disk; `next`, where it is durable */
+	uint64_t waits;       /* readers that wait for a record; set also where it is not recovered */
 	int64_t created_ns;   /* when its oldest segment was made */
 	int64_t last_time_ns; /* commit time of the newest record; while not recovered, or with no record, an
 				 approximation: the time of the newest segment file */
