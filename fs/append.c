@@ -32,6 +32,7 @@
 
 #include "appender.h"
 #include "await.h"
+#include "creation.h"
 #include "line.h"
 
 #include <errno.h>
@@ -107,12 +108,15 @@ static int step_write(struct walfs_call *call, void *arg)
 		return walfs_line_write(call, file);
 	if (file->spoiled)
 		return walfs_appender_finish(file, &answer, file->spoiled);
+	int err = file->kind == WALFS_CREATION ? walfs_creation_write(call, file) : 0;
+	if (err < 0)
+		return err == -EAGAIN ? err : walfs_appender_spoil(call, file, &answer, err);
 	if (call->fi.flags & (O_DIRECT | O_DSYNC)) {
 		call->sense = WALFS_PACKET;
 		return step_packet(call, file);
 	}
 	walfs_appender_note_writer(call, file);
-	int err = take_bytes(call, file);
+	err = take_bytes(call, file);
 	if (err == -EAGAIN)
 		return err;
 	if (err < 0 && err != -ESPIPE)
@@ -133,8 +137,11 @@ static int step_truncate(struct walfs_call *call, void *arg)
 		return walfs_appender_finish(file, &answer, file->spoiled);
 	if (call->size < file->end)
 		return walfs_appender_finish(file, &answer, -ESPIPE);
-	walfs_appender_note_writer(call, file);
-	int err = walfs_appender_add(call, file, NULL, call->size - file->end);
+	int err = file->kind == WALFS_CREATION ? walfs_creation_write(call, file) : 0;
+	if (err == 0) {
+		walfs_appender_note_writer(call, file);
+		err = walfs_appender_add(call, file, NULL, call->size - file->end);
+	}
 	if (err == -EAGAIN)
 		return err;
 	return err < 0 ? walfs_appender_spoil(call, file, &answer, err) : walfs_appender_finish(file, &answer, 0);
@@ -291,24 +298,26 @@ static const struct walfs_file_ops append_ops = {
 	.drop = append_drop,
 };
 
+int walfs_append_new(struct walfs_call *call, struct walfs_inode *inode, const struct walfs_node *node,
+		     struct walfs_appender **ret_file)
+{
+	bool reads = (call->fi.flags & O_ACCMODE) == O_RDONLY;
+	int err = reads ? 0 : wal_append_check(inode->stream);
+	return err < 0 ? err : walfs_appender_open(call, inode, node, &append_ops, ret_file);
+}
+
 int walfs_append_open(struct walfs_call *call)
 {
-	struct walfs *fs = call->fs;
-	struct walfs_inode *inode = walfs_inode_find(&fs->inodes, call->node.stream);
-	bool reads = (call->fi.flags & O_ACCMODE) == O_RDONLY;
+	struct walfs_inode *inode = walfs_inode_find(&call->fs->inodes, call->node.stream);
+	struct walfs_appender *file;
 	if (!inode)
 		return -ESTALE;
-	int err = reads ? 0 : wal_append_check(inode->stream);
+	int err = walfs_append_new(call, inode, &call->node, &file);
 	if (err < 0)
 		return err;
-	struct walfs_appender *file;
-	err = walfs_appender_open(call, inode, &append_ops, &file);
-	if (err < 0)
-		return err;
-
 	call->fi.fh = (uintptr_t)file;
 	call->fi.direct_io = walfs_node_caching(file->kind)->direct_io;
-	call->fi.noflush = reads;
+	call->fi.noflush = (call->fi.flags & O_ACCMODE) == O_RDONLY;
 	if (fuse_reply_open(call->req, &call->fi) < 0)
 		walfs_appender_close(file); /* interrupted: no RELEASE will come */
 	return 0;

@@ -8,6 +8,7 @@
 
 #include "attr.h"
 #include "await.h"
+#include "creation.h"
 #include "line.h"
 #include "msg.h"
 #include "notify.h"
@@ -17,8 +18,8 @@
 #include <stdlib.h>
 #include <utlist.h>
 
-int walfs_appender_open(struct walfs_call *call, struct walfs_inode *inode, const struct walfs_file_ops *ops,
-			struct walfs_appender **ret_file)
+int walfs_appender_open(struct walfs_call *call, struct walfs_inode *inode, const struct walfs_node *node,
+			const struct walfs_file_ops *ops, struct walfs_appender **ret_file)
 {
 	struct walfs *fs = call->fs;
 	struct walfs_appender *file = calloc(1, sizeof(*file));
@@ -26,8 +27,8 @@ int walfs_appender_open(struct walfs_call *call, struct walfs_inode *inode, cons
 		return -ENOMEM;
 	file->fs = fs;
 	file->inode = inode;
-	file->kind = call->node.kind;
-	file->ino = walfs_node_ino(&call->node);
+	file->kind = node->kind;
+	file->ino = walfs_node_ino(node);
 	walfs_turns_init(&file->turns);
 	walfs_inode_ref(&fs->inodes, inode);
 	walfs_opener_init(&file->opener, walfs_call_pid(call));
@@ -65,6 +66,8 @@ void walfs_appender_end_record(struct walfs_appender *file)
 	file->packet_begun = file->packet = false;
 	if (file->counted)
 		atomic_fetch_sub(&file->inode->writing, 1);
+	if (file->kind == WALFS_CREATION)
+		walfs_creation_unwrite(file);
 	file->counted = false;
 }
 
@@ -78,6 +81,8 @@ void walfs_appender_close(struct walfs_appender *file)
 {
 	struct walfs *fs = file->fs;
 	walfs_appender_drop(file);
+	if (file->kind == WALFS_CREATION)
+		walfs_creation_end(file);
 	pthread_mutex_lock(&file->inode->lock);
 	DL_DELETE2(file->inode->appends, file, other_prev, other_next);
 	pthread_mutex_unlock(&file->inode->lock);
@@ -137,6 +142,8 @@ struct walfs_answer walfs_answer_of(const struct walfs_call *call, enum walfs_an
 /* A full disk or a stream that was removed is the writer's to know; what stops a stream is the administrator's too. */
 void walfs_appender_log_failure(const struct walfs_appender *file, int result)
 {
+	if (result == -ESTALE && file->expect)
+		return; /* he lost a race for the number, which is what it is for */
 	bool ordinary = result == -EIDRM || result == -ENOSPC || result == -EDQUOT || result == -ESTALE;
 	char key[WAL_KEY_MAX + 1], name[WAL_NAME_MAX + 1];
 	int len = wal_stream_key(file->inode->stream, key);
@@ -172,7 +179,7 @@ static void commit_done(struct wal_append *req, int result)
 
 void walfs_appender_request(struct walfs_appender *file, uint32_t flags)
 {
-	file->req = (struct wal_append){ .flags = flags, .done = commit_done, .arg = file };
+	file->req = (struct wal_append){ .flags = flags, .expect = file->expect, .done = commit_done, .arg = file };
 }
 
 static void prepare(struct walfs_appender *file, uint32_t flags)
@@ -246,9 +253,11 @@ void walfs_appender_note(struct walfs_appender *file, pid_t pid, uint64_t owner)
 void walfs_appender_note_writer(struct walfs_call *call, struct walfs_appender *file)
 {
 	walfs_appender_note(file, walfs_call_pid(call), call->fi.lock_owner);
-	if (!file->header_asked && file->kind == WALFS_APPEND)
-		file->header_len = walfs_staged_take(&file->fs->staged, file->inode->id, fuse_req_ctx(call->req)->uid,
-						     file->stamp, &file->header);
+	struct walfs_staged_key key = { .stream = file->inode->id,
+					.uid = fuse_req_ctx(call->req)->uid,
+					.seq = file->expect };
+	if (!file->header_asked && (file->kind == WALFS_APPEND || file->kind == WALFS_CREATION))
+		file->header_len = walfs_staged_take(&file->fs->staged, key, file->stamp, &file->header);
 	file->header_asked = true;
 }
 

@@ -39,6 +39,7 @@ struct walfs_appender {
 	struct walfs_inode *inode; /* immutable, referenced */
 	enum walfs_kind kind;      /* immutable */
 	uint64_t ino;              /* immutable: st_ino, as /proc shows it */
+	uint64_t expect;           /* immutable: the number that the record must get; 0: any */
 
 	struct walfs_appender *other_prev, *other_next; /* guarded by inode->lock: the other appenders of the stream */
 	atomic_uint_least64_t pos;                      /* the file position that the last write left */
@@ -69,9 +70,9 @@ struct walfs_appender {
 	struct walfs_answer answer;
 };
 
-/* A fresh one for the node of the call, which is an OPEN. -ENOMEM. Nothing is replied. */
-int walfs_appender_open(struct walfs_call *call, struct walfs_inode *inode, const struct walfs_file_ops *ops,
-			struct walfs_appender **ret_file);
+/* A fresh one for a node of the stream, in an OPEN or CREATE. -ENOMEM. Nothing is replied. */
+int walfs_appender_open(struct walfs_call *call, struct walfs_inode *inode, const struct walfs_node *node,
+			const struct walfs_file_ops *ops, struct walfs_appender **ret_file);
 
 /* Drops what is pending, and frees. */
 void walfs_appender_close(struct walfs_appender *file);

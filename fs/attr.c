@@ -143,6 +143,20 @@ static int text_size(struct walfs *fs, struct walfs_inode *inode, enum walfs_kin
 	return 0;
 }
 
+/* Of a header that is staged, for the next record written to append, or for that of the next number. */
+static int staged_size(struct walfs *fs, struct walfs_inode *inode, const struct walfs_node *node, uint32_t wait,
+		       uint64_t *ret_size)
+{
+	struct walfs_staged_key key = { .stream = node->stream, .uid = node->uid };
+	struct wal_stat stat = { 0 };
+	int err = node->kind == WALFS_NEXT_HDR ? walfs_attr_stat_full(inode, wait, &stat) : 0;
+	if (err < 0)
+		return err;
+	key.seq = stat.next;
+	*ret_size = walfs_staged_len(&fs->staged, key);
+	return 0;
+}
+
 static int get_in_stream(struct walfs *fs, struct walfs_inode *inode, const struct walfs_node *node, uint32_t wait,
 			 struct stat *ret_st)
 {
@@ -163,11 +177,13 @@ static int get_in_stream(struct walfs *fs, struct walfs_inode *inode, const stru
 	case WALFS_APPEND:
 	case WALFS_APPEND_LINE:
 	case WALFS_APPEND_MSG:
+	case WALFS_CREATION:
 		mode = S_IFREG | (mode & 0666);
 		break;
 	case WALFS_APPEND_HDR:
+	case WALFS_NEXT_HDR:
 		mode = S_IFREG | (mode & 0666);
-		size = walfs_staged_len(&fs->staged, node->stream, node->uid);
+		err = staged_size(fs, inode, node, wait, &size);
 		break;
 	case WALFS_FIRST:
 	case WALFS_LAST:

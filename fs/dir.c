@@ -104,6 +104,22 @@ static bool asks_for_newest(const struct walfs_node *node, int err)
 	}
 }
 
+/* Is this the sidecar of the next record, for which the caller has staged a header? Then the node is made that of it. */
+static int find_staged(struct walfs_call *call, struct walfs_inode *inode, struct walfs_node *node)
+{
+	struct walfs_staged_key key = { .stream = inode->id, .uid = fuse_req_ctx(call->req)->uid, .seq = node->seq };
+	struct wal_stat stat;
+	if (node->kind != WALFS_SIDECAR || walfs_staged_len(&call->fs->staged, key) == 0)
+		return -ENOENT;
+	int err = walfs_attr_stat_full(inode, call->wait, &stat);
+	if (err < 0 || stat.next != node->seq)
+		return err < 0 ? err : -ENOENT;
+	*node = (struct walfs_node){
+		.kind = WALFS_NEXT_HDR, .stream = inode->id, .seq = key.seq, .uid = (uint32_t)key.uid
+	};
+	return 0;
+}
+
 int walfs_dir_lookup(struct walfs_call *call)
 {
 	struct walfs *fs = call->fs;
@@ -130,6 +146,11 @@ int walfs_dir_lookup(struct walfs_call *call)
 	err = walfs_attr_entry(fs, inode, &node, listed, call->wait, &entry);
 	if (err != -EAGAIN && inode && asks_for_newest(&node, err) && walfs_await_join(call, inode))
 		return 0;
+	if (err == -ENOENT && inode) {
+		err = find_staged(call, inode, &node);
+		if (err == 0)
+			err = walfs_attr_entry(fs, inode, &node, false, call->wait, &entry);
+	}
 	if (err < 0)
 		return err;
 	if (inode)
@@ -300,8 +321,13 @@ int walfs_dir_unlink(struct walfs_call *call)
 		return -ESTALE;
 	int err = walfs_node_parse(&call->node, call->name, fuse_req_ctx(call->req)->uid, fs->opts->digits, &node,
 				   &listed);
-	if (err == 0)
+	bool staged = err == 0 && find_staged(call, inode, &node) == 0;
+	if (staged) { /* one's own */
+		struct walfs_staged_key key = { .stream = inode->id, .uid = node.uid, .seq = node.seq };
+		err = walfs_staged_put(&fs->staged, key, NULL, 0);
+	} else if (err == 0) {
 		err = may_remove(call, inode->stream);
+	}
 	if (err == 0 && node.kind == WALFS_RECORD)
 		err = trim(call, inode, node.seq);
 	if (err < 0)

@@ -7,6 +7,7 @@
 #include "hdrfile.h"
 
 #include "attr.h"
+#include "creation.h"
 #include "opener.h"
 #include "walfs.h"
 
@@ -18,11 +19,10 @@
 struct hdr_file {
 	struct walfs_file file;
 	pthread_mutex_t lock;
-	uint64_t stream; /* immutable */
-	uint32_t uid;    /* immutable */
-	char *data;      /* guarded by lock; owned */
-	size_t len;      /* guarded by lock */
-	bool changed;    /* guarded by lock */
+	struct walfs_staged_key key; /* immutable */
+	char *data;                  /* guarded by lock; owned */
+	size_t len;                  /* guarded by lock */
+	bool changed;                /* guarded by lock */
 };
 
 static struct hdr_file *of(struct walfs_file *file)
@@ -69,10 +69,36 @@ static int hdr_read(struct walfs_call *call, struct walfs_file *base)
 	return 0;
 }
 
+/* The number that the stream's next record will have. -EAGAIN. */
+static int next_seq(struct walfs_call *call, uint64_t *ret_seq)
+{
+	struct walfs_inode *inode = walfs_inode_find(&call->fs->inodes, call->node.stream);
+	struct wal_stat stat;
+	int err = inode ? walfs_attr_stat_full(inode, call->wait, &stat) : -ESTALE;
+	if (err == 0)
+		*ret_seq = stat.next;
+	return err;
+}
+
+/* Whose header a node stands for. */
+static int node_key(struct walfs_call *call, struct walfs_staged_key *ret_key)
+{
+	struct walfs_staged_key key = { .stream = call->node.stream, .uid = call->node.uid };
+	int err = call->node.kind == WALFS_NEXT_HDR ? next_seq(call, &key.seq) : 0;
+	if (err == 0)
+		*ret_key = key;
+	return err;
+}
+
 static int hdr_write(struct walfs_call *call, struct walfs_file *base)
 {
 	struct hdr_file *file = of(base);
-	int err = 0;
+	uint64_t next = file->key.seq; /* 0: of append.hdr */
+	int err = next > 0 ? next_seq(call, &next) : 0;
+	if (err < 0)
+		return err;
+	if (next != file->key.seq)
+		return -ESTALE; /* the record that it is for has come without it */
 	pthread_mutex_lock(&file->lock);
 	uint64_t off = call->fi.flags & O_APPEND ? file->len : call->off;
 	uint64_t end;
@@ -81,7 +107,7 @@ static int hdr_write(struct walfs_call *call, struct walfs_file *base)
 	if (err == 0 && end > file->len)
 		err = resize_locked(file, end);
 	if (err == 0)
-		err = walfs_staged_check(&call->fs->staged, file->stream, file->uid, file->len);
+		err = walfs_staged_check(&call->fs->staged, file->key, file->len);
 	if (err == 0) {
 		memcpy(file->data + off, call->data, call->size);
 		file->changed = true;
@@ -98,7 +124,7 @@ static int stage(struct walfs *fs, struct hdr_file *file)
 	int err = 0;
 	pthread_mutex_lock(&file->lock);
 	if (file->changed)
-		err = walfs_staged_put(&fs->staged, file->stream, file->uid, file->data, file->len);
+		err = walfs_staged_put(&fs->staged, file->key, file->data, file->len);
 	file->changed = false;
 	pthread_mutex_unlock(&file->lock);
 	return err;
@@ -181,38 +207,69 @@ static const struct walfs_file_ops hdr_ops = {
 	.drop = hdr_drop,
 };
 
-int walfs_hdrfile_open(struct walfs_call *call)
+/* An open file for what is staged there; -ESTALE where nothing is, and something must be. */
+static int hdr_new(struct walfs_call *call, struct walfs_staged_key key, bool must_be, struct hdr_file **ret_file)
 {
-	struct walfs *fs = call->fs;
 	struct hdr_file *file = calloc(1, sizeof(*file));
+	void *data = NULL;
 	if (!file)
 		return -ENOMEM;
-	void *data = NULL;
 	int err = walfs_user_take(call->user, WALFS_HELD, WAL_HEADER_MAX); /* what the copy can grow to */
 	if (err < 0) {
 		free(file);
 		return err;
 	}
-	if (call->fi.flags & O_TRUNC)
-		file->changed = true;
-	else
-		err = walfs_staged_copy(&fs->staged, call->node.stream, call->node.uid, &data, &file->len);
+	err = walfs_staged_copy(&call->fs->staged, key, &data, &file->len);
+	if (err == 0 && must_be && file->len == 0)
+		err = -ESTALE;
 	if (err < 0) {
 		walfs_user_give(call->user, WALFS_HELD, WAL_HEADER_MAX);
 		free(file);
 		return err;
 	}
 	file->data = data;
-	file->stream = call->node.stream;
-	file->uid = call->node.uid;
+	file->key = key;
+	if (call->fi.flags & O_TRUNC) {
+		file->len = 0;
+		file->changed = true;
+	}
 	pthread_mutex_init(&file->lock, NULL);
 	walfs_file_add(call, &file->file, &hdr_ops);
+	*ret_file = file;
+	return 0;
+}
 
+int walfs_hdrfile_open(struct walfs_call *call)
+{
+	struct walfs_staged_key key = { 0 };
+	struct hdr_file *file = NULL;
+	int err = node_key(call, &key);
+	if (err == 0)
+		err = hdr_new(call, key, call->node.kind == WALFS_NEXT_HDR, &file);
+	if (err != 0)
+		return err;
 	call->fi.fh = (uintptr_t)file;
-	call->fi.direct_io = walfs_node_caching(WALFS_APPEND_HDR)->direct_io;
+	call->fi.direct_io = walfs_node_caching(call->node.kind)->direct_io;
 	call->fi.noflush = (call->fi.flags & O_ACCMODE) == O_RDONLY;
 	if (fuse_reply_open(call->req, &call->fi) < 0)
-		close_file(fs, file); /* interrupted: no RELEASE will come */
+		close_file(call->fs, file); /* interrupted: no RELEASE will come */
+	return 0;
+}
+
+int walfs_hdrfile_create(struct walfs_call *call, struct walfs_inode *inode, uint64_t seq)
+{
+	uint32_t uid = fuse_req_ctx(call->req)->uid;
+	struct walfs_staged_key key = { .stream = inode->id, .uid = uid, .seq = seq };
+	struct walfs_node node = { .kind = WALFS_NEXT_HDR, .stream = inode->id, .uid = uid };
+	struct fuse_entry_param entry;
+	struct hdr_file *file = NULL;
+	int err = walfs_attr_entry(call->fs, inode, &node, false, call->wait, &entry);
+	if (err == 0)
+		err = hdr_new(call, key, false, &file);
+	if (err != 0)
+		return err;
+	if (!walfs_creation_reply(call, inode, &node, &file->file, &entry))
+		close_file(call->fs, file);
 	return 0;
 }
 
@@ -221,13 +278,15 @@ int walfs_hdrfile_truncate(struct walfs_call *call)
 	struct walfs_staged *staged = &call->fs->staged;
 	struct hdr_file copy = { 0 };
 	void *data = NULL;
-	int err = walfs_staged_copy(staged, call->node.stream, call->node.uid, &data, &copy.len);
+	int err = node_key(call, &copy.key);
+	if (err == 0)
+		err = walfs_staged_copy(staged, copy.key, &data, &copy.len);
 	if (err < 0)
 		return err;
 	copy.data = data;
 	err = resize_locked(&copy, call->size);
 	if (err == 0)
-		err = walfs_staged_put(staged, call->node.stream, call->node.uid, copy.data, copy.len);
+		err = walfs_staged_put(staged, copy.key, copy.data, copy.len);
 	free(copy.data);
 	return err < 0 ? err : reply_attr(call);
 }

@@ -12,13 +12,23 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 #include <uthash.h>
 #include <walcore/walcore.h>
 
 struct walfs_appender;
 struct walfs_hub;
 struct walfs_job;
+
+/* Who makes the next record by its number: creation.c. */
+struct walfs_claim {
+	uint64_t seq; /* 0: nobody */
+	uint64_t ino; /* of the file */
+	pid_t tgid;
+	bool wrote;
+};
 
 struct walfs_inode {
 	uint64_t id;               /* immutable */
@@ -29,6 +39,7 @@ struct walfs_inode {
 	pthread_mutex_t lock;
 	struct walfs_appender *appends;         /* appender.c's, guarded by lock: the open append files */
 	struct walfs_hub *hub;                  /* hub.c's, guarded by lock; owned; NULL: nobody has waited yet */
+	struct walfs_claim claim;               /* creation.c's, guarded by lock */
 	struct walfs_job *awaiting;             /* await.c's, guarded by lock: calls that wait; owned */
 	atomic_uint_least64_t n_begun, n_ended; /* await.c's: commits in a RELEASE */
 

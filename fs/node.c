@@ -15,7 +15,8 @@
  *   stream id 0   the store: local 1 is the root, which FUSE wants to be number 1, then .walfs and its files
  *   bit 63        what is not listed, or is another node for each user or lookup. Of the value
  *       tag 0     the upper two bits are a sub-tag: 0 append.hdr of the user in the lower 32; 1 append.line of the lookup
- *                 that is counted there; 2 a file that may become the next record, 3 its header, each by a token
+ *                 that is counted there; 2 a file that may become the next record, counted likewise; 3 the header for the
+ *                 next record, whatever its number, of the user there
  *       tag 1..5  the value is the number s of a record: s.msg, s.follow, all from s on, and in at/ the links to s and
  *                 to s.follow
  *                 As st_ino append.hdr and append.line have their places among the fixed names, whoever looks: the
@@ -126,6 +127,11 @@ static bool is_record(enum walfs_kind kind)
 	return kind == WALFS_RECORD || kind == WALFS_SIDECAR;
 }
 
+static bool is_by_user(enum walfs_kind kind)
+{
+	return kind == WALFS_APPEND_HDR || kind == WALFS_NEXT_HDR;
+}
+
 bool walfs_kind_is_dir(enum walfs_kind kind)
 {
 	return kind == WALFS_ROOT || kind == WALFS_CONTROL_DIR || kind == WALFS_STREAM || kind == WALFS_AT;
@@ -186,7 +192,8 @@ uint64_t walfs_node_id(const struct walfs_node *node)
 		return OTHER_BIT | stream | (uint64_t)tag << TAG_SHIFT | node->seq;
 	for (uint64_t sub = 0; sub < sizeof(sub_kinds) / sizeof(sub_kinds[0]); sub++)
 		if (sub_kinds[sub] == node->kind)
-			return OTHER_BIT | stream | sub << SUB_SHIFT | (sub == SUB_HDR ? node->uid : node->token);
+			return OTHER_BIT | stream | sub << SUB_SHIFT |
+			       (is_by_user(node->kind) ? node->uid : node->token);
 	return stream | walfs_node_local(node);
 }
 
@@ -225,7 +232,7 @@ static int other_from_id(uint64_t id, struct walfs_node *node)
 		return walfs_node_fits(node->kind, node->seq) ? 0 : -ESTALE;
 	}
 	node->kind = sub_kinds[value >> SUB_SHIFT];
-	if (node->kind == WALFS_APPEND_HDR)
+	if (is_by_user(node->kind))
 		node->uid = (uint32_t)value;
 	else
 		node->token = (uint32_t)value;

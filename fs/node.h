@@ -54,7 +54,7 @@ enum walfs_kind {
 	WALFS_AT_LINK = 53,   /* in at/: TIME */
 	WALFS_AT_FOLLOW = 54, /* in at/: TIME.follow; seq 0 leads to new.follow */
 	WALFS_CREATION = 55,  /* a file that may become the next record */
-	WALFS_NEXT_HDR = 56,  /* the header staged for the next record, N.hdr */
+	WALFS_NEXT_HDR = 56,  /* the header that a user staged for the next record, N.hdr */
 	WALFS_KIND_COUNT = 57,
 };
 
@@ -62,8 +62,8 @@ struct walfs_node {
 	enum walfs_kind kind;
 	uint64_t stream; /* id, 0 for the kinds of the store */
 	uint64_t seq;    /* RECORD, SIDECAR, MSG, FROM, ALL, AT_LINK, AT_FOLLOW */
-	uint32_t uid;    /* APPEND_HDR */
-	uint32_t token;  /* APPEND_LINE: counts lookups; CREATION, NEXT_HDR: theirs (0: none has been given yet) */
+	uint32_t uid;    /* APPEND_HDR, NEXT_HDR */
+	uint32_t token;  /* APPEND_LINE, CREATION: counts lookups; 0: in a listing */
 };
 
 /* How the kernel may cache a kind. */

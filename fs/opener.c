@@ -164,7 +164,7 @@ static bool is_sought(int dir, const char *name, const struct walfs_sought *soug
 		return false;
 	link[n] = '\0';
 	const char *base = strrchr(link, '/');
-	if (!base || strncmp(base + 1, "append", strlen("append")) != 0)
+	if (!base || !(strncmp(base + 1, "append", strlen("append")) == 0 || (base[1] >= '0' && base[1] <= '9')))
 		return false;
 
 	snprintf(path, sizeof(path), "../fdinfo/%.20s", name);

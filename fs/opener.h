@@ -51,7 +51,8 @@ enum walfs_fate {
 
 enum walfs_fate walfs_process_fate(pid_t pid);
 
-/* Which descriptors to look for: of a file called `append...` with this inode number. */
+/* Which descriptors to look for: of a file called `append...`, or by a number, with this inode
+ * number. */
 struct walfs_sought {
 	uint64_t ino;
 	const uint64_t *pos; /* borrowed: at this file position; NULL: at any */

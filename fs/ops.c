@@ -16,6 +16,7 @@
 #include "attr.h"
 #include "call.h"
 #include "control.h"
+#include "creation.h"
 #include "dir.h"
 #include "follow.h"
 #include "hdrfile.h"
@@ -39,6 +40,12 @@ static bool start(struct walfs_call *call, enum walfs_op op, fuse_req_t req, fus
 	if (err < 0)
 		walfs_reply_err(req, err, WALFS_READING);
 	return err == 0;
+}
+
+/* What a write to a node of this kind is about. */
+static enum walfs_sense sense_of(enum walfs_kind kind)
+{
+	return kind == WALFS_APPEND_HDR || kind == WALFS_NEXT_HDR ? WALFS_HEADING : WALFS_WRITING;
 }
 
 static void use_file(struct walfs_call *call, const struct fuse_file_info *fi)
@@ -170,33 +177,36 @@ static void op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_
 	walfs_call_send(&call);
 }
 
-/* Nothing can be made but streams. */
-static void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, struct fuse_file_info *fi)
+/* Nothing can be made but streams and the next record, which takes an open file. */
+static void refuse_to_make(fuse_req_t req)
 {
-	(void)parent;
-	(void)name;
-	(void)mode;
-	(void)fi;
 	walfs_meter_request(&((struct walfs *)fuse_req_userdata(req))->meter, WALFS_OP_CREATE);
 	walfs_reply_err(req, -EPERM, WALFS_NAMING);
 }
 
 static void op_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, dev_t rdev)
 {
+	(void)parent;
+	(void)name;
+	(void)mode;
 	(void)rdev;
-	op_create(req, parent, name, mode, NULL);
+	refuse_to_make(req);
 }
 
 static void op_symlink(fuse_req_t req, const char *link, fuse_ino_t parent, const char *name)
 {
 	(void)link;
-	op_create(req, parent, name, 0, NULL);
+	(void)parent;
+	(void)name;
+	refuse_to_make(req);
 }
 
 static void op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t new_parent, const char *new_name)
 {
 	(void)ino;
-	op_create(req, new_parent, new_name, 0, NULL);
+	(void)new_parent;
+	(void)new_name;
+	refuse_to_make(req);
 }
 
 static void op_readlink(fuse_req_t req, fuse_ino_t ino)
@@ -251,7 +261,7 @@ static int set_size(struct walfs_call *call)
 	struct walfs_file *file = call->has_file ? walfs_file_of(&call->fi) : NULL;
 	if (file && file->ops->truncate)
 		return file->ops->truncate(call, file);
-	if (call->node.kind == WALFS_APPEND_HDR)
+	if (call->node.kind == WALFS_APPEND_HDR || call->node.kind == WALFS_NEXT_HDR)
 		return walfs_hdrfile_truncate(call);
 	if (call->size != 0)
 		return -EPERM; /* there is no open file that the zeros could belong to */
@@ -268,7 +278,9 @@ static int do_setattr(struct walfs_call *call)
 	case WALFS_APPEND:
 	case WALFS_APPEND_LINE:
 	case WALFS_APPEND_MSG:
+	case WALFS_CREATION:
 	case WALFS_APPEND_HDR:
+	case WALFS_NEXT_HDR:
 		/* Harmless, so that cp -p, touch and rsync can do what they do to any file. */
 		return call->to_set & FUSE_SET_ATTR_SIZE ? set_size(call) : do_getattr(call);
 	case WALFS_CONFIG:
@@ -286,7 +298,7 @@ static void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to
 	struct walfs_call call;
 	if (!start(&call, WALFS_OP_SETATTR, req, ino, do_setattr))
 		return;
-	call.sense = call.node.kind == WALFS_APPEND_HDR ? WALFS_HEADING : WALFS_WRITING;
+	call.sense = sense_of(call.node.kind);
 	if (fi && fi->fh)
 		use_file(&call, fi);
 	call.to_set = to_set;
@@ -309,7 +321,10 @@ static int open_kind(struct walfs_call *call)
 	case WALFS_APPEND_LINE:
 	case WALFS_APPEND_MSG:
 		return walfs_append_open(call);
+	case WALFS_CREATION: /* by /dev/stdout or the like: it has its one creator */
+		return -EPERM;
 	case WALFS_APPEND_HDR:
+	case WALFS_NEXT_HDR:
 		return walfs_hdrfile_open(call);
 	case WALFS_RECORD:
 	case WALFS_SIDECAR:
@@ -349,6 +364,22 @@ static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	struct walfs_call call;
 	if (!start(&call, WALFS_OP_OPEN, req, ino, do_open))
 		return;
+	call.fi = *fi; /* no file yet */
+	walfs_call_run(&call);
+}
+
+static int do_create(struct walfs_call *call)
+{
+	return open_as(call, walfs_creation_create);
+}
+
+static void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, struct fuse_file_info *fi)
+{
+	struct walfs_call call;
+	(void)mode; /* the stream's directory says who may do what */
+	if (!start_name(&call, WALFS_OP_CREATE, req, parent, name, do_create))
+		return;
+	call.sense = WALFS_WRITING;
 	call.fi = *fi; /* no file yet */
 	walfs_call_run(&call);
 }
@@ -394,7 +425,7 @@ static void run_on_file(enum walfs_op op, fuse_req_t req, fuse_ino_t ino, struct
 	if (!start(&call, op, req, ino, handler))
 		return;
 	use_file(&call, fi);
-	call.sense = call.node.kind == WALFS_APPEND_HDR ? WALFS_HEADING : WALFS_WRITING;
+	call.sense = sense_of(call.node.kind);
 	walfs_call_run(&call);
 }
 
@@ -415,7 +446,7 @@ static void op_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t siz
 	if (!start(&call, WALFS_OP_WRITE, req, ino, do_write))
 		return;
 	use_file(&call, fi);
-	call.sense = call.node.kind == WALFS_APPEND_HDR ? WALFS_HEADING : WALFS_WRITING;
+	call.sense = sense_of(call.node.kind);
 	call.data = buf;
 	call.size = size;
 	call.off = (uint64_t)off;

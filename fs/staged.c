@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * A hash table by (stream, user), and one by user that counts what each has. Headers past their minute are removed when
+ * A hash table by stream, user and number, and one by user that counts what each has. Headers past their minute are removed when
  * they are met, and all of them when something is staged and they are many: there is no timer, and what lies around is
  * bounded anyway.
  */
@@ -20,11 +20,6 @@
 #define BYTES_MAX ((size_t)8 << 20)
 #define COST(len) (sizeof(struct staged_header) + (len)) /* so that many empty-ish ones count too */
 
-struct staged_key {
-	uint64_t stream;
-	uint64_t uid; /* 64 bits: no padding in a hash key */
-};
-
 struct staged_user {
 	uint32_t uid;
 	uint32_t n;
@@ -33,7 +28,7 @@ struct staged_user {
 };
 
 struct staged_header {
-	struct staged_key key;
+	struct walfs_staged_key key;
 	uint64_t stamp;
 	int64_t until_ns;
 	size_t len;
@@ -89,9 +84,8 @@ void walfs_staged_fini(struct walfs_staged *staged)
 	pthread_mutex_destroy(&staged->lock);
 }
 
-static struct staged_header *find_locked(struct walfs_staged *staged, uint64_t stream, uint32_t uid)
+static struct staged_header *find_locked(struct walfs_staged *staged, struct walfs_staged_key key)
 {
-	struct staged_key key = { .stream = stream, .uid = uid };
 	struct staged_header *header = NULL;
 	if (!staged->headers)
 		return NULL;
@@ -113,12 +107,12 @@ static void expire_locked(struct walfs_staged *staged)
 		remove_locked(staged, staged->headers);
 }
 
-static int check_locked(struct walfs_staged *staged, uint64_t stream, uint32_t uid, size_t len)
+static int check_locked(struct walfs_staged *staged, struct walfs_staged_key key, size_t len)
 {
 	if (len > WAL_HEADER_MAX)
 		return -E2BIG;
-	struct staged_header *old = find_locked(staged, stream, uid);
-	struct staged_user *user = user_locked(staged, uid);
+	struct staged_header *old = find_locked(staged, key);
+	struct staged_user *user = user_locked(staged, (uint32_t)key.uid);
 	size_t old_cost = old ? COST(old->len) : 0;
 	if (user && !old && user->n >= USER_HEADERS_MAX)
 		return -EDQUOT;
@@ -129,18 +123,18 @@ static int check_locked(struct walfs_staged *staged, uint64_t stream, uint32_t u
 	return 0;
 }
 
-int walfs_staged_check(struct walfs_staged *staged, uint64_t stream, uint32_t uid, size_t len)
+int walfs_staged_check(struct walfs_staged *staged, struct walfs_staged_key key, size_t len)
 {
 	pthread_mutex_lock(&staged->lock);
 	expire_locked(staged);
-	int err = check_locked(staged, stream, uid, len);
+	int err = check_locked(staged, key, len);
 	pthread_mutex_unlock(&staged->lock);
 	return err;
 }
 
 static void insert_locked(struct walfs_staged *staged, struct staged_header *header, struct staged_user *fresh_user)
 {
-	struct staged_header *old = find_locked(staged, header->key.stream, (uint32_t)header->key.uid);
+	struct staged_header *old = find_locked(staged, header->key);
 	if (old)
 		remove_locked(staged, old);
 	struct staged_user *user = user_locked(staged, (uint32_t)header->key.uid);
@@ -157,7 +151,7 @@ static void insert_locked(struct walfs_staged *staged, struct staged_header *hea
 	user->n++;
 }
 
-int walfs_staged_put(struct walfs_staged *staged, uint64_t stream, uint32_t uid, const void *data, size_t len)
+int walfs_staged_put(struct walfs_staged *staged, struct walfs_staged_key key, const void *data, size_t len)
 {
 	struct staged_header *header = NULL;
 	struct staged_user *user = NULL;
@@ -173,21 +167,21 @@ int walfs_staged_put(struct walfs_staged *staged, uint64_t stream, uint32_t uid,
 			free(copy);
 			return -ENOMEM;
 		}
-		header->key = (struct staged_key){ .stream = stream, .uid = uid };
+		header->key = key;
 		header->until_ns = now_ns() + LIFE_NS;
 		header->len = len;
 		header->data = memcpy(copy, data, len);
-		user->uid = uid;
+		user->uid = (uint32_t)key.uid;
 	}
 
 	pthread_mutex_lock(&staged->lock);
 	expire_locked(staged);
 	if (len == 0) {
-		struct staged_header *old = find_locked(staged, stream, uid);
+		struct staged_header *old = find_locked(staged, key);
 		if (old)
 			remove_locked(staged, old);
 	} else {
-		err = check_locked(staged, stream, uid, len);
+		err = check_locked(staged, key, len);
 		if (err == 0)
 			insert_locked(staged, header, user);
 	}
@@ -201,22 +195,22 @@ int walfs_staged_put(struct walfs_staged *staged, uint64_t stream, uint32_t uid,
 	return err;
 }
 
-size_t walfs_staged_len(struct walfs_staged *staged, uint64_t stream, uint32_t uid)
+size_t walfs_staged_len(struct walfs_staged *staged, struct walfs_staged_key key)
 {
 	pthread_mutex_lock(&staged->lock);
-	struct staged_header *header = find_locked(staged, stream, uid);
+	struct staged_header *header = find_locked(staged, key);
 	size_t len = header ? header->len : 0;
 	pthread_mutex_unlock(&staged->lock);
 	return len;
 }
 
-int walfs_staged_copy(struct walfs_staged *staged, uint64_t stream, uint32_t uid, void **ret_data, size_t *ret_len)
+int walfs_staged_copy(struct walfs_staged *staged, struct walfs_staged_key key, void **ret_data, size_t *ret_len)
 {
 	void *copy = NULL;
 	size_t len = 0;
 	int err = 0;
 	pthread_mutex_lock(&staged->lock);
-	struct staged_header *header = find_locked(staged, stream, uid);
+	struct staged_header *header = find_locked(staged, key);
 	if (header) {
 		len = header->len;
 		copy = malloc(len);
@@ -241,11 +235,11 @@ uint64_t walfs_staged_stamp(struct walfs_staged *staged)
 	return stamp;
 }
 
-size_t walfs_staged_take(struct walfs_staged *staged, uint64_t stream, uint32_t uid, uint64_t stamp, void **ret_data)
+size_t walfs_staged_take(struct walfs_staged *staged, struct walfs_staged_key key, uint64_t stamp, void **ret_data)
 {
 	size_t len = 0;
 	pthread_mutex_lock(&staged->lock);
-	struct staged_header *header = find_locked(staged, stream, uid);
+	struct staged_header *header = find_locked(staged, key);
 	if (header && header->stamp < stamp)
 		unlink_locked(staged, header);
 	else

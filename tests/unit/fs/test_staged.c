@@ -11,10 +11,15 @@
 #include <string.h>
 #include <cmocka.h>
 
+static struct walfs_staged_key key(uint64_t stream, uint32_t uid)
+{
+	return (struct walfs_staged_key){ .stream = stream, .uid = uid };
+}
+
 static void assert_takes(struct walfs_staged *staged, uint64_t stream, uint32_t uid, uint64_t stamp, const char *want)
 {
 	void *data = NULL;
-	size_t len = walfs_staged_take(staged, stream, uid, stamp, &data);
+	size_t len = walfs_staged_take(staged, key(stream, uid), stamp, &data);
 	assert_int_equal(len, strlen(want));
 	if (len > 0)
 		assert_memory_equal(data, want, len);
@@ -23,7 +28,7 @@ static void assert_takes(struct walfs_staged *staged, uint64_t stream, uint32_t 
 
 static void put(struct walfs_staged *staged, uint64_t stream, uint32_t uid, const char *text)
 {
-	assert_int_equal(walfs_staged_put(staged, stream, uid, text, strlen(text)), 0);
+	assert_int_equal(walfs_staged_put(staged, key(stream, uid), text, strlen(text)), 0);
 }
 
 static void taken_once(void **state)
@@ -35,7 +40,7 @@ static void taken_once(void **state)
 	put(&staged, 1, 1001, "b");
 	put(&staged, 2, 1000, "c");
 	uint64_t stamp = walfs_staged_stamp(&staged);
-	assert_int_equal(walfs_staged_len(&staged, 1, 1000), 1);
+	assert_int_equal(walfs_staged_len(&staged, key(1, 1000)), 1);
 	assert_takes(&staged, 1, 1000, stamp, "a");
 	assert_takes(&staged, 1, 1000, stamp, "");
 	assert_takes(&staged, 1, 1001, stamp, "b");
@@ -79,15 +84,15 @@ static void bounded(void **state)
 	int err;
 	(void)state;
 	walfs_staged_init(&staged);
-	assert_int_equal(walfs_staged_put(&staged, 1, 0, big, sizeof(big)), -E2BIG);
-	assert_int_equal(walfs_staged_put(&staged, 1, 0, big, sizeof(big) - 1), 0);
-	assert_int_equal(walfs_staged_check(&staged, 1, 0, sizeof(big) - 1), 0);
-	while ((err = walfs_staged_put(&staged, ++stream, 0, big, sizeof(big) - 1)) == 0)
+	assert_int_equal(walfs_staged_put(&staged, key(1, 0), big, sizeof(big)), -E2BIG);
+	assert_int_equal(walfs_staged_put(&staged, key(1, 0), big, sizeof(big) - 1), 0);
+	assert_int_equal(walfs_staged_check(&staged, key(1, 0), sizeof(big) - 1), 0);
+	while ((err = walfs_staged_put(&staged, key(++stream, 0), big, sizeof(big) - 1)) == 0)
 		assert_true(stream < 1000);
 	assert_int_equal(err, -EDQUOT);
-	assert_int_equal(walfs_staged_check(&staged, stream, 0, sizeof(big) - 1), -EDQUOT);
+	assert_int_equal(walfs_staged_check(&staged, key(stream, 0), sizeof(big) - 1), -EDQUOT);
 	/* Another user is not hindered by the first, until all of them together are too much. */
-	for (uint32_t uid = 1; (err = walfs_staged_put(&staged, 1, uid, big, sizeof(big) - 1)) == 0; uid++)
+	for (uint32_t uid = 1; (err = walfs_staged_put(&staged, key(1, uid), big, sizeof(big) - 1)) == 0; uid++)
 		assert_true(uid < 1000);
 	assert_int_equal(err, -ENOSPC);
 	/* In place of what is there it still goes. */
