@@ -188,7 +188,8 @@ static int run(struct walfs *fs)
 	set_signals(NULL);
 	if (signalled.came)
 		drain(fs); /* the loop has lowered the session's flag again */
-	return result < 0 && !signalled.came ? -EIO : 0;
+	/* An unmount says ECONNABORTED instead of ENODEV, which libfuse knows, where it meets a request on its way to us. */
+	return result < 0 && result != -ECONNABORTED && !signalled.came ? -EIO : 0;
 }
 
 /* Gives back whatever there is. Returns the error of the last sync. */
