@@ -193,6 +193,22 @@ static void memory(void **state)
 
 enum { QUEUERS = 300 };
 
+/* The process does not run: it waits in its write. */
+static void wait_asleep(pid_t pid)
+{
+	double deadline = deadline_after(60);
+	char state = 'R', path[64];
+
+	(void)snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
+	do {
+		FILE *f = fopen(path, "re");
+
+		assert_non_null(f);
+		assert_int_equal(fscanf(f, "%*d %*[^)]) %c", &state), 1);
+		(void)fclose(f);
+	} while (state == 'R' && deadline_pause(deadline));
+}
+
 /* Three hundred writes of 1 MiB come at once. What the daemon keeps of them is bounded: the rest is refused, and each record
  * is there whole or not at all. */
 static void queue(void **state)
@@ -236,19 +252,8 @@ static void queue(void **state)
 			__atomic_store_n(&n[1], 1, __ATOMIC_SEQ_CST);
 		}
 	}
-	/* Until most of them sleep in their write. */
-	deadline = deadline_after(60);
-	for (unsigned i = 0; i < QUEUERS; i++) {
-		char state_of = 0, path[64];
-
-		do {
-			(void)snprintf(path, sizeof(path), "/proc/%d/stat", (int)pids[i]);
-			FILE *f = fopen(path, "re");
-			assert_non_null(f);
-			assert_int_equal(fscanf(f, "%*d %*[^)]) %c", &state_of), 1);
-			(void)fclose(f);
-		} while (state_of == 'R' && deadline_pause(deadline));
-	}
+	for (unsigned i = 0; i < QUEUERS; i++)
+		wait_asleep(pids[i]);
 	must(kill(m->daemon, SIGCONT));
 	for (unsigned i = 0; i < QUEUERS; i++) {
 		int code = run_reap(pids[i], 100);
