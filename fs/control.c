@@ -88,18 +88,6 @@ static int control_flush(struct walfs_call *call, struct walfs_file *base)
 	return 0;
 }
 
-static int control_fsync(struct walfs_call *call, struct walfs_file *base)
-{
-	struct control_file *file = of(base);
-	if (call->wait & WAL_NOWAIT)
-		return -EAGAIN;
-	int err = file->inode ? wal_stream_sync(file->inode->stream) : wal_store_sync(call->fs->store);
-	if (err < 0)
-		return err;
-	(void)fuse_reply_err(call->req, 0);
-	return 0;
-}
-
 static int control_release(struct walfs_call *call, struct walfs_file *base)
 {
 	close_file(call->fs, of(base));
@@ -123,7 +111,6 @@ static const struct walfs_file_ops control_ops = {
 	.read = control_read,
 	.write = control_write,
 	.flush = control_flush,
-	.fsync = control_fsync,
 	.release = control_release,
 	.attr = control_attr,
 	.drop = control_drop,

@@ -415,7 +415,6 @@ static void follow_drop(struct walfs *fs, struct walfs_file *base, bool all_clos
 	free_file(of(base));
 }
 
-/* fsync is -EINVAL, as of a pipe. */
 static const struct walfs_file_ops follow_ops = {
 	.read = follow_read,
 	.poll = follow_poll,

@@ -379,15 +379,3 @@ int walfs_list_release(struct walfs_call *call)
 	(void)fuse_reply_err(call->req, 0);
 	return 0;
 }
-
-int walfs_list_fsync(struct walfs_call *call)
-{
-	struct list_file *file = of(call);
-	if (call->wait & WAL_NOWAIT)
-		return -EAGAIN;
-	int err = file->inode ? wal_stream_sync(file->inode->stream) : wal_store_sync(call->fs->store);
-	if (err < 0)
-		return err;
-	(void)fuse_reply_err(call->req, 0);
-	return 0;
-}

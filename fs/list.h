@@ -17,6 +17,5 @@ int walfs_list_read(struct walfs_call *call);
 int walfs_list_read_plus(struct walfs_call *call);
 
 int walfs_list_release(struct walfs_call *call);
-int walfs_list_fsync(struct walfs_call *call);
 
 #endif

@@ -406,10 +406,28 @@ static int do_flush(struct walfs_call *call)
 	return 0;
 }
 
+/* Of a file that has nothing of its own to sync: the records of its stream, or of all. */
+static int sync_records(struct walfs_call *call)
+{
+	struct walfs_inode *inode = NULL;
+	if (call->wait & WAL_NOWAIT)
+		return -EAGAIN;
+	if (call->node.stream) {
+		inode = walfs_inode_find(&call->fs->inodes, call->node.stream);
+		if (!inode)
+			return -ESTALE;
+	}
+	int err = inode ? wal_stream_sync(inode->stream) : wal_store_sync(call->fs->store);
+	if (err < 0)
+		return err;
+	(void)fuse_reply_err(call->req, 0);
+	return 0;
+}
+
 static int do_fsync(struct walfs_call *call)
 {
 	struct walfs_file *file = walfs_file_of(&call->fi);
-	return file->ops->fsync ? file->ops->fsync(call, file) : -EINVAL;
+	return file->ops->fsync ? file->ops->fsync(call, file) : sync_records(call);
 }
 
 static int do_release(struct walfs_call *call)
@@ -540,7 +558,7 @@ static void op_releasedir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info 
 static void op_fsyncdir(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi)
 {
 	(void)datasync;
-	run_on_file(WALFS_OP_FSYNC, req, ino, fi, walfs_list_fsync);
+	run_on_file(WALFS_OP_FSYNC, req, ino, fi, sync_records);
 }
 
 const struct fuse_lowlevel_ops walfs_ops = {

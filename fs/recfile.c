@@ -74,17 +74,6 @@ static int record_read(struct walfs_call *call, struct walfs_file *base)
 	return 0;
 }
 
-static int record_fsync(struct walfs_call *call, struct walfs_file *base)
-{
-	if (call->wait & WAL_NOWAIT)
-		return -EAGAIN;
-	int err = wal_stream_sync(of(base)->inode->stream);
-	if (err < 0)
-		return err;
-	(void)fuse_reply_err(call->req, 0);
-	return 0;
-}
-
 static int record_release(struct walfs_call *call, struct walfs_file *base)
 {
 	close_file(call->fs, of(base));
@@ -100,7 +89,6 @@ static void record_drop(struct walfs *fs, struct walfs_file *base, bool all_clos
 
 static const struct walfs_file_ops record_ops = {
 	.read = record_read,
-	.fsync = record_fsync,
 	.release = record_release,
 	.drop = record_drop,
 };

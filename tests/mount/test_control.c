@@ -246,6 +246,36 @@ static void store_files(void **state)
 	assert_texts(m, "s", "a", "a", "b");
 }
 
+static unsigned long syncs(const struct mnt *m)
+{
+	char value[256];
+
+	value_of(m, ".walfs/stats", "syncs", value);
+	return strtoul(value, NULL, 10);
+}
+
+/* fsync of whatever file of a relaxed stream, or of the store, makes the records durable. */
+static void any_fsync(void **state)
+{
+	static const char *const names[] = { "s/1",           "s/1.hdr",      "s/1.msg",       "s/append",
+					     "s/append.line", "s/append.msg", "s/.stat",       "s/.config",
+					     "s/follow",      "s/new.follow", "s/1.follow",    "s",
+					     ".walfs",        ".walfs/stats", ".walfs/config", "." };
+	struct mnt *m = *state;
+
+	make_stream(m, "s");
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		append(m, "s", "x");
+		int fd = (int)must(open(mp(m, "%s", names[i]), O_RDONLY | O_CLOEXEC));
+		unsigned long before = syncs(m);
+
+		must(fsync(fd));
+		if (syncs(m) <= before)
+			fail_msg("%s: nothing was synced", names[i]);
+		must(close(fd));
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -256,6 +286,7 @@ int main(void)
 		MNT_TEST(retention_keeps_what_it_should),
 		MNT_TEST(figures),
 		MNT_TEST(store_files),
+		MNT_TEST_RELAXED(any_fsync),
 	};
 
 	return mnt_main("control", tests, sizeof(tests) / sizeof(*tests));
