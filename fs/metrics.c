@@ -28,6 +28,25 @@ static void gauge(FILE *out, const char *name, const char *help, uint64_t value)
 	put(out, name, "gauge", help, value);
 }
 
+static void histogram(FILE *out, const char *name, const char *help, const struct wal_histogram *times)
+{
+	static const uint64_t bounds_ns[WAL_LATENCY_BUCKETS - 1] = WAL_LATENCY_BOUNDS_NS;
+	uint64_t n = 0;
+	head(out, name, "histogram", help);
+	for (unsigned i = 0; i < WAL_LATENCY_BUCKETS; i++) {
+		n += times->n[i];
+		fprintf(out, "walfs_%s_bucket{le=\"", name);
+		if (i < WAL_LATENCY_BUCKETS - 1)
+			fprintf(out, "%g", (double)bounds_ns[i] / 1e9);
+		else
+			fputs("+Inf", out);
+		fprintf(out, "\"} %llu\n", (unsigned long long)n);
+	}
+	fprintf(out, "walfs_%s_sum %llu.%09llu\n", name, (unsigned long long)(times->sum_ns / 1000000000),
+		(unsigned long long)(times->sum_ns % 1000000000));
+	fprintf(out, "walfs_%s_count %llu\n", name, (unsigned long long)n);
+}
+
 static void put_mount(FILE *out, struct walfs *fs)
 {
 	head(out, "build_info", "gauge", "Always 1; the version is a label.");
@@ -43,7 +62,17 @@ static void put_store(FILE *out, const struct wal_store_stat *stat)
 	counter(out, "commits_total", "Groups of records committed through the journal.", stat->commits);
 	counter(out, "syncs_total", "Calls that waited for the disk: fdatasync, fsync, syncfs.", stat->syncs);
 	counter(out, "checkpoints_total", "Checkpoints of the journal.", stat->checkpoints);
+	histogram(out, "journal_sync_seconds", "Syncs of the journal, which durable appends wait for.",
+		  &stat->commit_time);
+	histogram(out, "sync_seconds", "All other syncs.", &stat->sync_time);
+	histogram(out, "checkpoint_seconds", "Checkpoints.", &stat->checkpoint_time);
+	histogram(out, "recovery_seconds", "Recoveries of a stream, when it is first used.", &stat->recovery_time);
 	counter(out, "store_errors_total", "I/O errors and damage met in the store.", stat->errors);
+	counter(out, "damaged_total", "Those of them that are damage.", stat->damaged);
+	counter(out, "journal_full_total", "Appends that waited for room in the journal.", stat->journal_full);
+	counter(out, "trimmed_total", "Records removed by hand.", stat->trimmed);
+	counter(out, "retained_total", "Records removed by retention.", stat->retained);
+	counter(out, "segments_removed_total", "Segment files removed.", stat->removed_segments);
 	gauge(out, "journal_size_bytes", "Size of the commit journal.", stat->journal_bytes);
 	gauge(out, "journal_used_bytes", "Bytes of it that are not checkpointed.", stat->journal_used);
 	gauge(out, "streams_live", "Streams recovered and in memory.", stat->streams_live);

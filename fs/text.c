@@ -78,6 +78,12 @@ static int put_stats(FILE *out, struct walfs *fs)
 	put_u64(out, "journal_bytes", stat.journal_bytes);
 	put_u64(out, "journal_used", stat.journal_used);
 	put_u64(out, "errors", stat.errors);
+	put_u64(out, "damaged", stat.damaged);
+	put_u64(out, "journal_full", stat.journal_full);
+	put_u64(out, "recoveries", stat.recoveries);
+	put_u64(out, "trimmed", stat.trimmed);
+	put_u64(out, "retained", stat.retained);
+	put_u64(out, "removed_segments", stat.removed_segments);
 	put_bool(out, "read_only", stat.read_only);
 	put_u64(out, "files_open", walfs_files_count(&fs->files));
 	put_u64(out, "pending_bytes", walfs_users_all(&fs->users, WALFS_PENDING));

@@ -263,6 +263,12 @@ static void values(void **state)
 	moved(m, before, "walfs_append_bytes_total", 105);
 	moved(m, before, "walfs_requests_total{operation=\"write\"}", 12);
 	moved(m, before, "walfs_commits_total", 11);
+	/* Each of these was alone in its sync. */
+	moved(m, before, "walfs_journal_sync_seconds_count", 11);
+	moved(m, before, "walfs_journal_sync_seconds_bucket{le=\"+Inf\"}", 11);
+	assert_true(value_of(m, "walfs_journal_sync_seconds_sum") > value_in(before, "walfs_journal_sync_seconds_sum"));
+	must(unlink(mp(m, "s/1")));
+	moved(m, before, "walfs_trimmed_total", 1);
 	free(before);
 
 	/* What is open and pending, and that it ends. */
@@ -288,13 +294,35 @@ static void values(void **state)
 	/* Errors. */
 	before = slurp(mp(m, METRICS), NULL);
 	for (unsigned i = 0; i < 3; i++)
-		assert_errno(rename(mp(m, "s/1"), mp(m, "s/2")), EPERM);
+		assert_errno(rename(mp(m, "s/3"), mp(m, "s/4")), EPERM);
 	assert_errno(mkdir(mp(m, "%%zz"), 0700), EINVAL);
 	moved(m, before, "walfs_errors_total{errno=\"EPERM\"}", 3);
 	moved(m, before, "walfs_errors_total{errno=\"EINVAL\"}", 1);
 	moved(m, before, "walfs_errors_total{errno=\"EIO\"}", 0);
 	moved(m, before, "walfs_requests_total{operation=\"rename\"}", 3);
 	free(before);
+}
+
+/* Readers that wait, until they do not. */
+static void parked(void **state)
+{
+	struct mnt *m = *state;
+	double deadline = deadline_after(20);
+	pid_t pids[5];
+	char c;
+
+	make_stream(m, "s");
+	for (unsigned i = 0; i < 5; i++) {
+		pids[i] = run_fork();
+		if (pids[i] == 0)
+			_exit(read(open(mp(m, "s/new.follow"), O_RDONLY), &c, 1) == 1 ? 0 : 1);
+	}
+	while (value_of(m, "walfs_readers_parked") != 5)
+		assert_true(deadline_pause(deadline));
+	append(m, "s", "x");
+	for (unsigned i = 0; i < 5; i++)
+		assert_int_equal(run_reap(pids[i], 20), 0);
+	assert_true(value_of(m, "walfs_readers_parked") == 0);
 }
 
 static void space(void **state)
@@ -417,7 +445,8 @@ static void status(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		MNT_TEST(format), MNT_TEST(values), MNT_TEST(space), MNT_TEST_RELAXED(sizes), MNT_TEST(status),
+		MNT_TEST(format), MNT_TEST(values),        MNT_TEST(parked),
+		MNT_TEST(space),  MNT_TEST_RELAXED(sizes), MNT_TEST(status),
 	};
 
 	return mnt_main("metrics", tests, sizeof(tests) / sizeof(*tests));
