@@ -6,6 +6,8 @@
 set -u
 
 source=$1 build=$2
+scale=${WALFS_TEST_SCALE:-1} && scale=${scale%%.*}
+[ "${scale:-0}" -ge 1 ] || scale=1
 if [ "$(id -u)" -ne 0 ] || ! [ -c /dev/fuse ]; then
 	echo "1..0 # SKIP it takes root and /dev/fuse"
 	exit 0
@@ -18,7 +20,7 @@ if [ -z "${INSIDE-}" ]; then
 	tmp=$(mktemp -d "${TMPDIR:-/tmp}/walfs-services-XXXXXX")
 	trap 'rm -rf --one-file-system "$tmp"' EXIT
 	# A late end is an end, too: with the first process of the namespace all others go.
-	INSIDE=$tmp timeout -k 5 "$((100 * ${WALFS_TEST_SCALE:-1}))" \
+	INSIDE=$tmp timeout -k 5 $((100 * scale)) \
 		unshare --mount --pid --fork --kill-child=KILL --mount-proc bash "$0" "$@"
 	exit $?
 fi
@@ -47,7 +49,7 @@ skip() {
 # A condition that comes true within ten seconds.
 await() {
 	local i
-	for i in $(seq $((1000 * ${WALFS_TEST_SCALE:-1}))); do
+	for i in $(seq $((1000 * scale))); do
 		"$@" >/dev/null 2>&1 && return
 		sleep 0.01
 	done
