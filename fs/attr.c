@@ -12,6 +12,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #define BLOCK_BYTES 512
 #define IO_BYTES 4096
@@ -91,16 +92,37 @@ int walfs_attr_stat_full(struct walfs_inode *inode, uint32_t wait, struct wal_st
 	return 0;
 }
 
-int walfs_attr_link(struct walfs_inode *inode, enum walfs_kind kind, uint32_t wait, uint64_t *ret_seq)
+/* The record that a link leads to. -ENOENT in an empty stream; -EAGAIN. */
+static int find_target(struct walfs_inode *inode, const struct walfs_node *node, uint32_t wait, uint64_t *ret_seq)
 {
 	struct wal_stat stat;
+	if (node->kind == WALFS_AT_LINK || node->kind == WALFS_AT_FOLLOW) {
+		*ret_seq = node->seq;
+		return 0;
+	}
 	int err = walfs_attr_stat_full(inode, wait, &stat);
 	if (err < 0)
 		return err;
 	if (stat.first == stat.next)
 		return -ENOENT;
-	*ret_seq = kind == WALFS_FIRST ? stat.first : stat.next - 1;
+	*ret_seq = node->kind == WALFS_FIRST ? stat.first : stat.next - 1;
 	return 0;
+}
+
+int walfs_attr_target(struct walfs *fs, struct walfs_inode *inode, const struct walfs_node *node, uint32_t wait,
+		      char target[WALFS_TARGET_MAX + 1])
+{
+	static const char up[] = "../";
+	struct walfs_node to = { .kind = WALFS_RECORD, .stream = node->stream };
+	bool in_at = node->kind == WALFS_AT_LINK || node->kind == WALFS_AT_FOLLOW;
+	size_t len = in_at ? sizeof(up) - 1 : 0;
+	if (node->kind == WALFS_AT_FOLLOW)
+		to.kind = WALFS_FROM;
+	int err = find_target(inode, node, wait, &to.seq);
+	if (err < 0)
+		return err;
+	memcpy(target, up, len);
+	return (int)len + walfs_node_name(&to, fs->opts->digits, target + len);
 }
 
 static int get_record(struct walfs *fs, struct walfs_inode *inode, const struct walfs_node *node,
@@ -120,12 +142,10 @@ static int get_record(struct walfs *fs, struct walfs_inode *inode, const struct 
 static int get_link(struct walfs *fs, struct walfs_inode *inode, const struct walfs_node *node,
 		    const struct wal_stat *stat, uint32_t wait, struct stat *ret_st)
 {
-	struct walfs_node target = { .kind = WALFS_RECORD, .stream = node->stream };
-	char name[WALFS_NODE_NAME_MAX + 1];
-	int err = walfs_attr_link(inode, node->kind, wait, &target.seq);
-	if (err < 0)
-		return err;
-	int len = walfs_node_name(&target, fs->opts->digits, name);
+	char target[WALFS_TARGET_MAX + 1];
+	int len = walfs_attr_target(fs, inode, node, wait, target);
+	if (len < 0)
+		return len;
 	fill_in_stream(fs, stat, node, 0, (uint64_t)len, stat->last_time_ns, ret_st);
 	return 0;
 }
@@ -187,6 +207,8 @@ static int get_in_stream(struct walfs *fs, struct walfs_inode *inode, const stru
 		break;
 	case WALFS_FIRST:
 	case WALFS_LAST:
+	case WALFS_AT_LINK:
+	case WALFS_AT_FOLLOW:
 		return get_link(fs, inode, node, &stat, wait, ret_st);
 	case WALFS_STAT:
 		mode = S_IFREG | (mode & 0444);
@@ -195,6 +217,9 @@ static int get_in_stream(struct walfs *fs, struct walfs_inode *inode, const stru
 	case WALFS_CONFIG:
 		mode = S_IFREG | (mode & 0644);
 		err = text_size(fs, inode, node->kind, wait, &size);
+		break;
+	case WALFS_AT:
+		mode = S_IFDIR | (mode & 0555);
 		break;
 	case WALFS_FOLLOW:
 	case WALFS_NEW_FOLLOW:

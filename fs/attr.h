@@ -30,8 +30,10 @@ double walfs_attr_timeout(const struct walfs_inode *inode, enum walfs_kind kind)
 /* Figures of a stream with first and next in them: -EAGAIN where it must be recovered for that. */
 int walfs_attr_stat_full(struct walfs_inode *inode, uint32_t wait, struct wal_stat *ret_stat);
 
-/* The number that first or last leads to. -ENOENT in an empty stream; -EAGAIN. */
-int walfs_attr_link(struct walfs_inode *inode, enum walfs_kind kind, uint32_t wait, uint64_t *ret_seq);
+/* Where a link leads to. Returns the length. -ENOENT for first and last of an empty stream; -EAGAIN. */
+#define WALFS_TARGET_MAX (WALFS_NODE_NAME_MAX + 3)
+int walfs_attr_target(struct walfs *fs, struct walfs_inode *inode, const struct walfs_node *node, uint32_t wait,
+		      char target[WALFS_TARGET_MAX + 1]);
 
 /* Who a stream is shown to belong to. */
 uint32_t walfs_attr_uid(const struct walfs *fs, const struct wal_attr *attr);

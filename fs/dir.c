@@ -5,6 +5,7 @@
  */
 #include "dir.h"
 
+#include "at.h"
 #include "attr.h"
 #include "await.h"
 #include "notify.h"
@@ -120,6 +121,30 @@ static int find_staged(struct walfs_call *call, struct walfs_inode *inode, struc
 	return 0;
 }
 
+static void reply_entry(struct walfs_call *call, struct walfs_inode *inode, const struct fuse_entry_param *entry)
+{
+	uint64_t id = inode ? inode->id : 0;
+	if (inode)
+		walfs_inode_remember(&call->fs->inodes, inode, 1);
+	if (fuse_reply_entry(call->req, entry) < 0 && inode)
+		walfs_inode_forget(&call->fs->inodes, id, 1);
+}
+
+static int lookup_in_at(struct walfs_call *call, struct walfs_inode *inode)
+{
+	struct walfs_node node;
+	struct fuse_entry_param entry;
+	int err = walfs_at_parse(call, inode, &node);
+	/* Any answer but an old record's depends on what the newest is. */
+	if ((err == 0 || err == -ENOENT) && call->name[0] != '.' && walfs_await_join(call, inode))
+		return 0;
+	if (err == 0)
+		err = walfs_attr_entry(call->fs, inode, &node, false, call->wait, &entry);
+	if (err == 0)
+		reply_entry(call, inode, &entry);
+	return err;
+}
+
 int walfs_dir_lookup(struct walfs_call *call)
 {
 	struct walfs *fs = call->fs;
@@ -132,15 +157,17 @@ int walfs_dir_lookup(struct walfs_call *call)
 		return -ENAMETOOLONG;
 	if (call->node.kind == WALFS_ROOT)
 		return lookup_in_root(call);
+	if (call->node.stream) {
+		inode = walfs_inode_find(&fs->inodes, call->node.stream);
+		if (!inode)
+			return -ESTALE;
+	}
+	if (call->node.kind == WALFS_AT)
+		return lookup_in_at(call, inode);
 	int err = walfs_node_parse(&call->node, call->name, fuse_req_ctx(call->req)->uid, fs->opts->digits, &node,
 				   &listed);
 	if (err < 0)
 		return err;
-	if (node.stream) {
-		inode = walfs_inode_find(&fs->inodes, node.stream);
-		if (!inode)
-			return -ESTALE;
-	}
 	if (node.kind == WALFS_APPEND_LINE) /* a node of its own for each who opens it: node.c */
 		node.token = atomic_fetch_add(&fs->tokens, 1) + 1;
 	err = walfs_attr_entry(fs, inode, &node, listed, call->wait, &entry);
@@ -153,10 +180,7 @@ int walfs_dir_lookup(struct walfs_call *call)
 	}
 	if (err < 0)
 		return err;
-	if (inode)
-		walfs_inode_remember(&fs->inodes, inode, 1);
-	if (fuse_reply_entry(call->req, &entry) < 0 && inode)
-		walfs_inode_forget(&fs->inodes, node.stream, 1);
+	reply_entry(call, inode, &entry);
 	return 0;
 }
 

@@ -281,6 +281,8 @@ static int fill_from(struct listing *list, uint64_t *off)
 	struct list_file *file = list->file;
 	if (!put_dots(list, off))
 		return 0;
+	if (file->node.kind == WALFS_AT)
+		return 1; /* every time is in it: none is listed */
 	if (file->node.kind == WALFS_ROOT)
 		return put_root(list, off);
 	int more = put_fixed(list, off);

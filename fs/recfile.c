@@ -163,14 +163,12 @@ int walfs_recfile_readlink(struct walfs_call *call)
 {
 	struct walfs *fs = call->fs;
 	struct walfs_inode *inode = walfs_inode_find(&fs->inodes, call->node.stream);
-	struct walfs_node target = { .kind = WALFS_RECORD, .stream = call->node.stream };
-	char name[WALFS_NODE_NAME_MAX + 1];
+	char target[WALFS_TARGET_MAX + 1];
 	if (!inode || !walfs_kind_is_link(call->node.kind))
 		return -EINVAL;
-	int err = walfs_attr_link(inode, call->node.kind, call->wait, &target.seq);
+	int err = walfs_attr_target(fs, inode, &call->node, call->wait, target);
 	if (err < 0)
 		return err;
-	(void)walfs_node_name(&target, fs->opts->digits, name); /* only its length is returned */
-	(void)fuse_reply_readlink(call->req, name);
+	(void)fuse_reply_readlink(call->req, target);
 	return 0;
 }
