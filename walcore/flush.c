@@ -4,14 +4,15 @@
  * its dirty files without a lock, and then moves the mark in its slot. A checkpoint flushes all dirty streams and then moves
  * the journal's tail. The keeper thread does both when they are due, and applies retention.
  *
- * Failure: a sync that fails stops its stream; it is not tried again. A checkpoint that could not sync every
- * stream does not move the tail: what is in the journal is then all there is of those records, so the journal
- * takes no more entries once it is full of them (wal_journal_stop).
+ * Failure: a sync that fails stops its stream; it is not tried again. What the journal has of that stream is then all there is
+ * of its newest records: the next checkpoint copies it to a file of its own (aside.h), and moves the tail for the
+ * others. Where that fails too, or the store's own directory cannot be synced, the journal stops.
  */
 #include <assert.h>
 #include <errno.h>
 #include <time.h>
 
+#include "aside.h"
 #include "banned.h"
 #include "bytes.h"
 #include "stream.h"
@@ -28,6 +29,11 @@ struct flush {
 	struct wal_segment **removed;
 	size_t n_removed;
 	int result;
+};
+
+struct set_aside {
+	struct wal_store *store;
+	struct wal_aside *asides;
 };
 
 static int flush_add(struct flush *flush, struct wal_segment *seg)
@@ -47,8 +53,8 @@ static int flush_add(struct flush *flush, struct wal_segment *seg)
 	return 0;
 }
 
-/* Takes note of what is to be synced. False: nothing is. */
-static bool flush_begin(struct flush *flush, struct wal_stream *stream)
+/* Takes note of what is to be synced. 1: begun; 0: nothing is; -EROFS: a sync of it failed before. */
+static int flush_begin(struct flush *flush, struct wal_stream *stream)
 {
 	struct wal_live *live;
 
@@ -57,9 +63,11 @@ static bool flush_begin(struct flush *flush, struct wal_stream *stream)
 	while (stream->flushing)
 		pthread_cond_wait(&stream->cond, &stream->lock);
 	live = stream->live;
-	if (!live || stream->deleted) {
+	if (!live || stream->deleted || stream->unsynced) {
+		int r = stream->unsynced ? -EROFS : 0;
+
 		pthread_mutex_unlock(&stream->lock);
-		return false;
+		return r;
 	}
 	stream->flushing = true;
 	stream->slot_dirty = false;
@@ -80,7 +88,7 @@ static bool flush_begin(struct flush *flush, struct wal_stream *stream)
 	stream->n_removed = 0;
 	memcpy(flush->name, stream->name, sizeof(flush->name));
 	pthread_mutex_unlock(&stream->lock);
-	return true;
+	return 1;
 }
 
 static void flush_sync(struct flush *flush)
@@ -120,6 +128,19 @@ static void unlink_removed(struct flush *flush)
 	free(flush->removed);
 }
 
+/* For the next checkpoint to set aside. The stream's lock is held. */
+static void mark_unsynced_locked(struct wal_stream *stream)
+{
+	struct wal_store *store = stream->store;
+
+	stream->unsynced = true;
+	atomic_fetch_add(&stream->refs, 1); /* the list's */
+	pthread_mutex_lock(&store->dirty_lock);
+	stream->unsynced_next = store->unsynced;
+	store->unsynced = stream;
+	pthread_mutex_unlock(&store->dirty_lock);
+}
+
 static int flush_end(struct flush *flush)
 {
 	struct wal_stream *stream = flush->stream;
@@ -144,7 +165,7 @@ static int flush_end(struct flush *flush)
 	for (size_t i = 0; i < flush->n && flush->result == 0; i++)
 		flush->segs[i]->unjournaled = false;
 	if (flush->result < 0) {
-		atomic_store(&store->unsynced, true);
+		mark_unsynced_locked(stream);
 		for (size_t i = 0; i < flush->n; i++)
 			flush->segs[i]->dirty = true;
 		for (size_t i = 0; i < flush->n_removed; i++)
@@ -168,13 +189,17 @@ static int sync_entries(struct wal_store *store)
 	uint64_t since;
 	int r;
 
+	if (atomic_load(&store->entries_failed))
+		return -EROFS;
 	if (!atomic_exchange(&store->entries_dirty, false))
 		return 0;
 	since = wal_latency_now();
 	r = store->io->fsync(store->io, store->dirfd);
 	wal_latency_add(&store->sync_latency, since);
-	if (r < 0)
-		atomic_store(&store->entries_dirty, true);
+	if (r < 0) {
+		atomic_store(&store->entries_failed, true);
+		wal_store_note(store, "", "", 0, 0, 0, r, "the store's directory could not be synced");
+	}
 	return r;
 }
 
@@ -184,7 +209,9 @@ int wal_stream_flush(struct wal_stream *stream)
 	int r;
 
 	r = sync_entries(stream->store);
-	if (r < 0 || !flush_begin(&flush, stream))
+	if (r == 0)
+		r = flush_begin(&flush, stream);
+	if (r <= 0)
 		return r;
 	flush_sync(&flush);
 	return flush_end(&flush);
@@ -221,16 +248,20 @@ static int flush_batch(struct wal_store *store, struct wal_stream *const *batch,
 	int r = 0, one;
 
 	for (uint32_t i = 0; i < taken; i++) {
-		if (flush_begin(&flushes[n], batch[i]))
+		if (flush_begin(&flushes[n], batch[i]) == 1)
 			n++;
 		else
 			wal_stream_unref(batch[i]);
 	}
-	/* One syncfs for many. Where it fails, each file is asked, which tells whose error it was. */
-	since = wal_latency_now();
-	together = n >= WAL_SYNCFS_MIN && store->io->syncfs(store->io, store->dirfd) == 0;
-	if (n >= WAL_SYNCFS_MIN)
+	/* One syncfs for many. Where it fails, each file is asked, which tells whose error it was; from then on always, because
+	 * an error is told once, and may have been that of a file of a later batch. */
+	together = n >= WAL_SYNCFS_MIN && !store->ask_each;
+	if (together) {
+		since = wal_latency_now();
+		together = store->io->syncfs(store->io, store->dirfd) == 0;
+		store->ask_each = !together;
 		wal_latency_add(&store->sync_latency, since);
+	}
 	for (uint32_t i = 0; i < n; i++) {
 		struct wal_stream *stream = flushes[i].stream;
 
@@ -238,6 +269,49 @@ static int flush_batch(struct wal_store *store, struct wal_stream *const *batch,
 			flush_sync(&flushes[i]);
 		one = flush_end(&flushes[i]);
 		r = r < 0 ? r : one;
+		wal_stream_unref(stream);
+	}
+	return r;
+}
+
+static int collect(void *arg, const struct wal_journal_entry *entry, const uint8_t *payload)
+{
+	struct set_aside *set = arg;
+	struct wal_aside *aside;
+
+	HASH_FIND(hh, set->asides, &entry->stream_id, sizeof(uint64_t), aside);
+	return aside ? wal_aside_add(aside, set->store, entry, payload) : 0;
+}
+
+/* Copies what the journal has of streams that could not be synced to files of their own. They are stopped, so that nothing of
+ * them is added behind what is found here, but for a deletion, which removes the file. Where the tail is stuck anyway, the
+ * journal stops with all that it has. */
+static int set_aside(struct wal_store *store, int stuck)
+{
+	struct set_aside set = { .store = store };
+	struct wal_stream *streams, *stream;
+	int r = stuck;
+
+	pthread_mutex_lock(&store->dirty_lock);
+	streams = store->unsynced;
+	store->unsynced = NULL;
+	pthread_mutex_unlock(&store->dirty_lock);
+	if (!streams)
+		return r;
+	for (stream = streams; stream && r == 0; stream = stream->unsynced_next)
+		r = wal_aside_get(&set.asides, stream->id) ? wal_aside_hold(store, stream->id, -EIO) : -ENOMEM;
+	if (r == 0)
+		r = wal_journal_wait(&store->journal, wal_journal_head(&store->journal));
+	if (r == 0)
+		r = wal_journal_entries(&store->journal, collect, &set);
+	if (r == 0)
+		r = wal_asides_save(store, set.asides);
+	if (r < 0 && stuck == 0)
+		wal_store_note(store, "", WAL_DIR_ASIDE, 0, 0, 0, r, "the journal's entries could not be set aside");
+	wal_aside_free_all(&set.asides);
+	while (streams) {
+		stream = streams;
+		streams = stream->unsynced_next;
 		wal_stream_unref(stream);
 	}
 	return r;
@@ -254,32 +328,32 @@ int wal_store_flush(struct wal_store *store, bool all)
 	struct wal_stream *batch[FLUSH_BATCH];
 	uint64_t lsn = 0, since = wal_latency_now();
 	uint32_t n;
-	int r, one;
+	int r, one, stuck; /* stuck: why the tail must stay */
 
 	if (!flushes)
 		return -ENOMEM;
 	pthread_mutex_lock(&store->flush_lock);
 	if (all)
 		lsn = wal_journal_begin_checkpoint(&store->journal);
-	r = sync_entries(store);
+	r = stuck = sync_entries(store);
 	while ((n = take_dirty(store, all, batch)) > 0) {
 		one = flush_batch(store, batch, n, flushes);
 		r = r < 0 ? r : one;
 	}
-	if (all && r == 0 && atomic_load(&store->unsynced))
-		r = -EIO;
-	if (all && r == 0 && !wal_journal_failed(&store->journal)) {
-		r = wal_store_write_state(store, set_checkpoint, &lsn);
-		if (r == 0) {
+	if (all)
+		stuck = set_aside(store, stuck);
+	if (all && stuck == 0 && !wal_journal_failed(&store->journal)) {
+		stuck = wal_store_write_state(store, set_checkpoint, &lsn);
+		if (stuck == 0) {
 			wal_journal_advance(&store->journal, lsn);
 			wal_latency_add(&store->checkpoint_latency, since);
 		}
 	}
-	if (all && r < 0)
-		wal_journal_stop(&store->journal, r);
+	if (all && stuck < 0)
+		wal_journal_stop(&store->journal, stuck);
 	pthread_mutex_unlock(&store->flush_lock);
 	free(flushes);
-	return r;
+	return r < 0 ? r : stuck;
 }
 
 static void deadline_in(struct timespec *ts, uint64_t ns)

@@ -20,9 +20,9 @@
 #define WAL_DIR_DRAFTS ".walfs/drafts"
 #define WAL_DIR_TRASH ".walfs/trash"
 #define WAL_DIR_REPLAY ".walfs/replay"
+#define WAL_DIR_ASIDE ".walfs/aside"
 #define WAL_SUFFIX_SEGMENT ".seg"
 #define WAL_SUFFIX_INDEX ".idx"
-#define WAL_FILE_ASIDE "journal.aside"
 #define WAL_SEQ_DIGITS 20
 
 /* The first sector of the marker and of a segment; the two slots follow, a sector each. */
@@ -49,6 +49,9 @@
 /* A journal entry. */
 #define WAL_ENTRY_BYTES 64
 #define WAL_ENTRY_ALIGN 8
+
+/* What goes before the entries in a file of those set aside. */
+#define WAL_ASIDE_HEAD 64
 
 static_assert(WAL_HEAD_BYTES == 1536, "records begin at byte 1536");
 static_assert((WAL_FRAME_TYPE & ~WAL_FRAME_TYPE_MASK) == 0, "type and flags do not overlap");

@@ -418,3 +418,16 @@ int wal_journal_scan(const struct wal_io *io, int fd, uint64_t size, uint64_t se
 		*ret_end = lsn;
 	return r;
 }
+
+int wal_journal_entries(struct wal_journal *journal, wal_journal_fn *fn, void *arg)
+{
+	uint64_t tail, durable, end = 0;
+	int r;
+
+	pthread_mutex_lock(&journal->lock);
+	tail = journal->tail;
+	durable = journal->durable;
+	pthread_mutex_unlock(&journal->lock);
+	r = wal_journal_scan(journal->io, journal->fd, journal->size, journal->seed, tail, fn, arg, &end);
+	return r == 0 && end < durable ? -EBADMSG : r;
+}

@@ -89,9 +89,12 @@ uint64_t wal_journal_begin_checkpoint(struct wal_journal *journal);
 /* All below lsn is in the segments and on disk: its space is free. */
 void wal_journal_advance(struct wal_journal *journal, uint64_t lsn);
 
+/* Calls fn for each entry above the tail, which must not move meanwhile. -EBADMSG where the ring cannot be read that far. */
+typedef int wal_journal_fn(void *arg, const struct wal_journal_entry *entry, const uint8_t *payload);
+int wal_journal_entries(struct wal_journal *journal, wal_journal_fn *fn, void *arg);
+
 /* Calls fn for each valid entry from lsn on, in order. Stops at the first that is not valid; that is the torn tail.
  * Returns 0 with the position behind the last, or what fn or the reading returned. */
-typedef int wal_journal_fn(void *arg, const struct wal_journal_entry *entry, const uint8_t *payload);
 int wal_journal_scan(const struct wal_io *io, int fd, uint64_t size, uint64_t seed, uint64_t lsn, wal_journal_fn *fn,
 		     void *arg, uint64_t *ret_end);
 

@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <fcntl.h>
 
+#include "aside.h"
 #include "banned.h"
 #include "bytes.h"
 #include "key.h"
@@ -264,6 +265,8 @@ int wal_stream_open(struct wal_store *store, struct wal_span key, struct wal_str
 			return -ENOMEM;
 		pthread_mutex_lock(&store->birth_lock);
 		r = wal_stream_load_state(stream);
+		stream->stopped = r < 0 ? 0 : wal_aside_held(store, stream->id);
+		stream->unsynced = stream->stopped != 0;
 		added = r < 0 ? r : table_add(stream, gen, &found);
 		pthread_mutex_unlock(&store->birth_lock);
 		if (r < 0) { /* an unfinished creation is no stream; creating it again finishes it */
@@ -416,7 +419,8 @@ static int take_name(struct wal_stream *stream, struct wal_span key, const char 
 		pthread_cond_wait(&stream->cond, &stream->lock);
 		pthread_mutex_unlock(&stream->lock);
 	}
-	r = store->io->renameat(store->io, store->dirfd, stream->name, name, false);
+	/* What is set aside has the name of now. */
+	r = stream->unsynced ? -EROFS : store->io->renameat(store->io, store->dirfd, stream->name, name, false);
 	if (r == 0) {
 		HASH_DEL(store->streams, stream);
 		memcpy(stream->key, key.base, key.len);
@@ -476,6 +480,26 @@ out:
 	return r;
 }
 
+/* Entries that were set aside would make a deleted stream again. */
+static int remove_aside(struct wal_stream *stream)
+{
+	struct wal_store *store = stream->store;
+	bool unsynced;
+	int r;
+
+	pthread_mutex_lock(&stream->lock);
+	unsynced = stream->unsynced;
+	pthread_mutex_unlock(&stream->lock);
+	if (!unsynced)
+		return 0;
+	pthread_mutex_lock(&store->flush_lock); /* not while a checkpoint sets them aside */
+	r = wal_aside_remove(store, stream->id);
+	pthread_mutex_unlock(&store->flush_lock);
+	if (r < 0) /* the deletion in the journal must stay */
+		wal_journal_stop(&store->journal, r);
+	return r;
+}
+
 /* The stream is no more: its name, its live part, its files. Open records keep their descriptors. */
 static int bury(struct wal_stream *stream)
 {
@@ -507,7 +531,7 @@ static int bury(struct wal_stream *stream)
 	}
 	atomic_store(&store->entries_dirty, true);
 	wal_stream_leave_ring(stream);
-	return r;
+	return r < 0 ? r : remove_aside(stream);
 }
 
 int wal_stream_delete(struct wal_stream *stream, uint32_t flags)

@@ -11,6 +11,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "aside.h"
 #include "banned.h"
 #include "bytes.h"
 #include "err.h"
@@ -232,6 +233,10 @@ static int open_journal(struct wal_store *store, struct wal_err *err)
 	if (r == 0)
 		r = wal_io_ensure_dir(store->io, store->dirfd, WAL_DIR_REPLAY);
 	if (r == 0)
+		r = wal_io_ensure_dir(store->io, store->dirfd, WAL_DIR_ASIDE);
+	if (r == 0) /* what will be synced in them must not be lost with them */
+		r = wal_io_sync_dir(store->io, store->dirfd, WAL_DIR_META);
+	if (r == 0)
 		r = wal_store_replay(store, fd, wal_entry_seed(store->marker.uuid, store->super.epoch),
 				     &opening.checkpoint, err);
 	if (r == 0)
@@ -246,7 +251,10 @@ static int open_journal(struct wal_store *store, struct wal_err *err)
 	store->journal.need_space = wal_store_want_checkpoint;
 	store->journal.arg = store;
 	(void)wal_io_list(store->io, store->dirfd, WAL_DIR_TRASH, clear_one, store);
-	(void)wal_io_list(store->io, store->dirfd, WAL_DIR_DRAFTS, clear_draft, store);
+	if (!store->held) /* else what was set aside may speak of one */
+		(void)wal_io_list(store->io, store->dirfd, WAL_DIR_DRAFTS, clear_draft, store);
+	store->draft_next = (store->super.epoch << 32) +
+			    1; /* a number is never used again: entries name drafts by it */
 	return r;
 }
 
@@ -298,6 +306,7 @@ static void store_free(struct wal_store *store)
 	for (size_t i = 0; i < sizeof(fds) / sizeof(fds[0]); i++)
 		if (fds[i] >= 0)
 			(void)store->io->close(store->io, fds[i]);
+	wal_aside_fini(store);
 	wal_troubles_fini(&store->troubles);
 	pthread_cond_destroy(&store->keeper_cond);
 	pthread_mutex_destroy(&store->dirty_lock);
@@ -351,7 +360,6 @@ static int open_parts(struct wal_store *store, struct wal_err *err)
 	if (r < 0)
 		return r;
 	store->next_id = store->super.id_bound;
-	store->draft_next = 1;
 	if (store->rdonly)
 		return 0;
 	r = open_journal(store, err);

@@ -83,6 +83,12 @@ static void note(struct wal_stream *stream, const struct wal_segment *seg, uint6
 	wal_store_note(stream->store, stream->name, file, off, seq, n, code, reason);
 }
 
+/* Nothing of it may be changed: what is torn here may be whole in the entries that were set aside. */
+static bool untouched(const struct wal_stream *stream)
+{
+	return stream->store->rdonly || stream->unsynced;
+}
+
 static int remove_last(struct wal_stream *stream)
 {
 	struct wal_store *store = stream->store;
@@ -91,7 +97,7 @@ static int remove_last(struct wal_stream *stream)
 	int r = 0;
 
 	wal_stream_path(stream, seg->id.first, WAL_SUFFIX_SEGMENT, path, sizeof(path));
-	if (!store->rdonly) {
+	if (!untouched(stream)) {
 		r = store->io->unlinkat(store->io, store->dirfd, path, false);
 		wal_store_trace(store, "stream %s: segment %llu was never synced and is torn: removed", stream->name,
 				(unsigned long long)seg->id.first);
@@ -226,7 +232,7 @@ static int cut(struct wal_stream *stream, struct wal_segment *seg, uint64_t file
 	struct wal_store *store = stream->store;
 	int r;
 
-	if (file_size <= seg->size || store->rdonly)
+	if (file_size <= seg->size || untouched(stream))
 		return 0;
 	wal_store_trace(store, "stream %s: torn tail cut: segment %llu from byte %llu on", stream->name,
 			(unsigned long long)seg->id.first, (unsigned long long)seg->size);
@@ -350,7 +356,7 @@ static int settle(struct wal_stream *stream)
 
 	while (gone + 1 < live->n && live->segs[gone + 1]->id.first <= stream->slot.first_seq)
 		gone++;
-	for (size_t i = 0; i < gone && !store->rdonly; i++) {
+	for (size_t i = 0; i < gone && !untouched(stream); i++) {
 		r = wal_stream_remove_segment_locked(stream, live->segs[i]);
 		if (r < 0)
 			return r;
@@ -360,7 +366,7 @@ static int settle(struct wal_stream *stream)
 		wal_store_put_segment(store, live->segs[i]);
 	memmove(live->segs, live->segs + gone, (live->n - gone) * sizeof(*live->segs));
 	live->n -= gone;
-	if (gone > 0 && !store->rdonly)
+	if (gone > 0 && !untouched(stream))
 		wal_stream_mark_dirty_locked(stream, true);
 	if (stream->slot.first_seq < live->segs[0]->id.first)
 		note(stream, live->segs[0], 0, stream->slot.first_seq, live->segs[0]->id.first - stream->slot.first_seq,
@@ -404,7 +410,7 @@ int wal_stream_recover_locked(struct wal_stream *stream)
 	if (r == 0 && stream->slot.first_seq > stream->live->next) {
 		/* The trim survived a power loss and the records did not: their numbers stay used all the same. */
 		stream->live->next = stream->slot.first_seq;
-		r = store->rdonly ? 0 : wal_stream_rotate_locked(stream, NULL);
+		r = untouched(stream) ? 0 : wal_stream_rotate_locked(stream, NULL);
 	}
 	if (r < 0) {
 		struct wal_live *live = stream->live;

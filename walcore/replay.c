@@ -4,6 +4,10 @@
  * reached the disk), whether they were made or deleted. Then each is found by its id under any of its names, or made, or moved
  * to the trash, and gets its last name. The second pass writes segments, slots and records where they belong. One syncfs
  * makes it all durable; then the marks say so.
+ *
+ * Failure: what goes wrong with one stream is noted, and does not hold up the others. Its entries are set aside (aside.h), to be
+ * replayed by the next opening, and the stream is stopped until then. What earlier openings or checkpoints set aside
+ * is replayed before the journal.
  */
 #include "replay.h"
 
@@ -11,214 +15,81 @@
 #include <errno.h>
 #include <fcntl.h>
 
+#include "aside.h"
 #include "banned.h"
 #include "err.h"
 #include "stream.h"
-
-struct name {
-	struct name *next;
-	char name[WAL_NAME_MAX + 1];
-};
-
-struct target {
-	UT_hash_handle hh;
-	uint64_t id;
-	struct name *names; /* newest first */
-	bool created, deleted, found;
-	struct wal_slot slot;       /* of the creation */
-	char dir[WAL_NAME_MAX + 1]; /* where it is */
-	uint64_t segment;           /* of the last record written here; 0: none */
-	struct wal_point end;
-};
+#include "target.h"
 
 struct replay {
 	struct wal_store *store;
-	struct target *targets;
-	int fd; /* the segment written to last, or -1 */
+	int journal_fd;
+	uint64_t seed, end;
+	struct wal_targets targets;
+	struct wal_aside *asides; /* by id; of failed targets too, in the end */
+	wal_journal_fn *step;     /* what is being done with each entry */
+	int fd;                   /* the segment written to last, or -1 */
 	uint64_t fd_id, fd_segment;
 	uint64_t entries;
 };
 
-static int add_name(struct target *target, const uint8_t *name, size_t len)
+/* One step, for a target that has not failed. */
+static int guarded(void *arg, const struct wal_journal_entry *entry, const uint8_t *payload)
 {
-	struct name *n;
-	char key[WAL_KEY_MAX + 1];
+	struct replay *replay = arg;
+	struct wal_target *target = wal_target_find(&replay->targets, entry->stream_id);
+	int r;
 
-	if (len == 0 || len > WAL_NAME_MAX || memchr(name, 0, len))
-		return -EBADMSG;
-	n = calloc(1, sizeof(*n));
-	if (!n)
-		return -ENOMEM;
-	memcpy(n->name, name, len);
-	if (wal_key_from_name(n->name, key) < 0) { /* a valid sum and no valid name: never a path */
-		free(n);
-		return -EBADMSG;
-	}
-	n->next = target->names;
-	target->names = n;
+	replay->entries++;
+	if (target && target->failed)
+		return 0;
+	r = replay->step(replay, entry, payload);
+	if (r == 0 || r == -ENOMEM)
+		return r;
+	wal_target_give_up(&replay->targets, wal_target_find(&replay->targets, entry->stream_id), r,
+			   "what the journal has of it could not be replayed");
 	return 0;
+}
+
+/* Does the step with what was set aside, and then with the journal. */
+static int each_entry(struct replay *replay, wal_journal_fn *step)
+{
+	struct wal_store *store = replay->store;
+	struct wal_aside *aside, *tmp;
+	int r = 0;
+
+	replay->step = step;
+	HASH_ITER(hh, replay->asides, aside, tmp) {
+		r = wal_aside_each(aside, guarded, replay);
+		if (r < 0)
+			return r;
+	}
+	return wal_journal_scan(store->io, replay->journal_fd, store->marker.journal_bytes, replay->seed,
+				store->super.checkpoint, guarded, replay, &replay->end);
 }
 
 static int learn(void *arg, const struct wal_journal_entry *entry, const uint8_t *payload)
 {
 	struct replay *replay = arg;
-	struct target *target;
+	struct wal_target *target = wal_target_get(&replay->targets, entry->stream_id);
 
-	replay->entries++;
-	HASH_FIND(hh, replay->targets, &entry->stream_id, sizeof(uint64_t), target);
-	if (!target) {
-		target = calloc(1, sizeof(*target));
-		if (!target)
-			return -ENOMEM;
-		target->id = entry->stream_id;
-		HASH_ADD(hh, replay->targets, id, sizeof(uint64_t), target);
-	}
+	if (!target)
+		return -ENOMEM;
 	switch (entry->type) {
 	case WAL_ENTRY_BIND:
 	case WAL_ENTRY_RENAME:
-		return add_name(target, payload, entry->payload_len);
+		return wal_target_add_name(target, payload, entry->payload_len);
 	case WAL_ENTRY_CREATE:
 		target->created = true;
 		if (entry->payload_len <= WAL_SECTOR || wal_slot_decode(payload, &target->slot) < 0)
 			return -EBADMSG;
-		return add_name(target, payload + WAL_SECTOR, entry->payload_len - WAL_SECTOR);
+		return wal_target_add_name(target, payload + WAL_SECTOR, entry->payload_len - WAL_SECTOR);
 	case WAL_ENTRY_DELETE:
 		target->deleted = true;
 		return 0;
 	default:
 		return 0;
 	}
-}
-
-static struct wal_stream *look_at(struct replay *replay, const char *dir, int *ret_r)
-{
-	struct wal_stream *stream = calloc(1, sizeof(*stream));
-
-	if (!stream) {
-		*ret_r = -ENOMEM;
-		return NULL;
-	}
-	stream->store = replay->store;
-	(void)snprintf(stream->name, sizeof(stream->name), "%s", dir);
-	*ret_r = wal_stream_load_state(stream);
-	return stream;
-}
-
-static int try_dir(struct replay *replay, struct target *target, const char *dir)
-{
-	struct wal_stream *stream;
-	int r;
-
-	stream = look_at(replay, dir, &r);
-	if (r >= 0 && stream->id == target->id) {
-		target->found = true;
-		(void)snprintf(target->dir, sizeof(target->dir), "%s", dir);
-	}
-	free(stream);
-	return r == -ENOMEM ? r : 0;
-}
-
-static void park_path(const struct target *target, const char *parent, char path[64])
-{
-	(void)snprintf(path, 64, "%s/%llu", parent, (unsigned long long)target->id);
-}
-
-static int find_dirs(struct replay *replay)
-{
-	struct target *target, *tmp;
-	char park[64];
-	int r;
-
-	HASH_ITER(hh, replay->targets, target, tmp) {
-		park_path(target, WAL_DIR_REPLAY, park);
-		r = try_dir(replay, target, park);
-		for (struct name *n = target->names; n && !target->found && r == 0; n = n->next)
-			r = try_dir(replay, target, n->name);
-		if (r < 0)
-			return r;
-	}
-	return 0;
-}
-
-/* Deleted ones to the trash, misnamed ones aside, so that no last name is in the way of another. */
-static int park_dirs(struct replay *replay)
-{
-	struct wal_store *store = replay->store;
-	struct target *target, *tmp;
-	char park[64];
-	int r;
-
-	HASH_ITER(hh, replay->targets, target, tmp) {
-		bool misnamed = target->names && strcmp(target->dir, target->names->name) != 0;
-
-		if (!target->found || (!target->deleted && !misnamed))
-			continue;
-		park_path(target, target->deleted ? WAL_DIR_TRASH : WAL_DIR_REPLAY, park);
-		if (strcmp(park, target->dir) == 0)
-			continue;
-		r = store->io->renameat(store->io, store->dirfd, target->dir, park, false);
-		if (r < 0)
-			return r;
-		(void)snprintf(target->dir, sizeof(target->dir), "%s", park);
-	}
-	return 0;
-}
-
-static int make_dir(struct replay *replay, struct target *target)
-{
-	struct wal_store *store = replay->store;
-	char path[WAL_PATH_MAX], name[WAL_SEGMENT_NAME_LEN];
-	struct wal_stream *stream;
-	int fd, r;
-
-	r = store->io->mkdirat(store->io, store->dirfd, target->names->name, 0700);
-	if (r == -EEXIST) { /* an unfinished creation is filled; a stream is not touched */
-		stream = look_at(replay, target->names->name, &r);
-		free(stream);
-		/* -EBADMSG: no file there has a valid head, so that none can be another stream's; the journal has them. */
-		r = r == -ENODATA || r == -EBADMSG ? 0 : r < 0 ? r : -EEXIST;
-	}
-	if (r < 0)
-		return r;
-	(void)snprintf(target->dir, sizeof(target->dir), "%s", target->names->name);
-	wal_segment_name(target->slot.id.first, WAL_SUFFIX_SEGMENT, name);
-	(void)snprintf(path, sizeof(path), "%s/%s", target->dir, name);
-	fd = wal_io_open(store->io, store->dirfd, path, O_RDWR | O_CREAT, 0600);
-	if (fd < 0)
-		return fd;
-	r = wal_segment_write_head(store->io, fd, &target->slot);
-	(void)store->io->close(store->io, fd); /* syncfs follows */
-	target->found = r == 0;
-	return r;
-}
-
-static int name_dirs(struct replay *replay)
-{
-	struct wal_store *store = replay->store;
-	struct target *target, *tmp;
-	int r = 0;
-
-	HASH_ITER(hh, replay->targets, target, tmp) {
-		if (target->deleted)
-			continue;
-		if (!target->names) {
-			wal_store_note(store, "", WAL_FILE_JOURNAL, 0, 0, 0, -EBADMSG,
-				       "the journal has records of a stream without a name");
-			continue;
-		}
-		if (!target->found && target->created) {
-			r = make_dir(replay, target);
-		} else if (!target->found) {
-			wal_store_note(store, target->names->name, WAL_FILE_JOURNAL, 0, 0, 0, -ENOENT,
-				       "the journal has records of a stream whose directory is gone");
-		} else if (strcmp(target->dir, target->names->name) != 0) {
-			r = store->io->renameat(store->io, store->dirfd, target->dir, target->names->name, false);
-			(void)snprintf(target->dir, sizeof(target->dir), "%s", target->names->name);
-		}
-		if (r < 0)
-			return r;
-	}
-	return 0;
 }
 
 static void drop_fd(struct replay *replay)
@@ -229,7 +100,7 @@ static void drop_fd(struct replay *replay)
 }
 
 /* Opens a segment of a stream; the one opened last stays open. */
-static int open_segment(struct replay *replay, const struct target *target, uint64_t first, int flags)
+static int open_segment(struct replay *replay, const struct wal_target *target, uint64_t first, int flags)
 {
 	struct wal_store *store = replay->store;
 	char path[WAL_PATH_MAX], name[WAL_SEGMENT_NAME_LEN];
@@ -246,7 +117,7 @@ static int open_segment(struct replay *replay, const struct target *target, uint
 }
 
 /* A segment was begun: its file is there with that head, or becomes so, from its draft where it was one. */
-static int apply_segment(struct replay *replay, struct target *target, const struct wal_journal_entry *entry,
+static int apply_segment(struct replay *replay, struct wal_target *target, const struct wal_journal_entry *entry,
 			 const uint8_t *payload)
 {
 	struct wal_store *store = replay->store;
@@ -278,7 +149,7 @@ static int apply_segment(struct replay *replay, struct target *target, const str
 	return wal_segment_write_head(store->io, fd, &slot);
 }
 
-static int apply_slot(struct replay *replay, struct target *target, const struct wal_journal_entry *entry,
+static int apply_slot(struct replay *replay, struct wal_target *target, const struct wal_journal_entry *entry,
 		      const uint8_t *payload)
 {
 	struct wal_store *store = replay->store;
@@ -299,13 +170,13 @@ static int apply_slot(struct replay *replay, struct target *target, const struct
 }
 
 /* A segment that is not there was trimmed, or is lost. */
-static int check_trimmed(struct replay *replay, struct target *target, const struct wal_journal_entry *entry)
+static int check_trimmed(struct replay *replay, struct wal_target *target, const struct wal_journal_entry *entry)
 {
 	struct wal_stream *stream;
 	char file[WAL_SEGMENT_NAME_LEN];
 	int r;
 
-	stream = look_at(replay, target->dir, &r);
+	stream = wal_target_look_at(&replay->targets, target->dir, &r);
 	if (!stream)
 		return r;
 	wal_segment_name(entry->segment, WAL_SUFFIX_SEGMENT, file);
@@ -316,7 +187,7 @@ static int check_trimmed(struct replay *replay, struct target *target, const str
 	return 0;
 }
 
-static int apply_records(struct replay *replay, struct target *target, const struct wal_journal_entry *entry,
+static int apply_records(struct replay *replay, struct wal_target *target, const struct wal_journal_entry *entry,
 			 const uint8_t *payload)
 {
 	int fd = open_segment(replay, target, entry->segment, 0);
@@ -344,9 +215,8 @@ static int apply_records(struct replay *replay, struct target *target, const str
 static int apply(void *arg, const struct wal_journal_entry *entry, const uint8_t *payload)
 {
 	struct replay *replay = arg;
-	struct target *target;
+	struct wal_target *target = wal_target_find(&replay->targets, entry->stream_id);
 
-	HASH_FIND(hh, replay->targets, &entry->stream_id, sizeof(uint64_t), target);
 	if (!target || !target->found || target->deleted)
 		return 0;
 	switch (entry->type) {
@@ -362,86 +232,198 @@ static int apply(void *arg, const struct wal_journal_entry *entry, const uint8_t
 	}
 }
 
-/* All is on disk: the streams' newest segments say so. */
-static int write_marks(struct replay *replay)
+/* Syncs the file that an entry is about, and once for each of a run of entries. */
+static int sync_entry(void *arg, const struct wal_journal_entry *entry, const uint8_t *payload)
+{
+	struct replay *replay = arg;
+	struct wal_target *target = wal_target_find(&replay->targets, entry->stream_id);
+	bool same = replay->fd >= 0 && replay->fd_id == entry->stream_id && replay->fd_segment == entry->segment;
+	int fd;
+
+	(void)payload;
+	if (same || !target || !target->found || target->deleted || entry->segment == 0)
+		return 0;
+	fd = open_segment(replay, target, entry->segment, 0);
+	if (fd < 0)
+		return fd == -ENOENT ? 0 : fd; /* trimmed since, or reported */
+	return replay->store->io->fdatasync(replay->store->io, fd);
+}
+
+/* syncfs failed, and does not tell whose error it was. */
+static int sync_each(struct replay *replay)
 {
 	struct wal_store *store = replay->store;
-	struct target *target, *tmp;
+	struct wal_target *target, *tmp;
+	int r;
+
+	drop_fd(replay);
+	r = each_entry(replay, sync_entry);
+	HASH_ITER(hh, replay->targets.table, target, tmp) {
+		int one = target->failed || !target->found ? 0 : wal_io_sync_dir(store->io, store->dirfd, target->dir);
+
+		if (one < 0)
+			wal_target_give_up(&replay->targets, target, one, "its directory could not be synced");
+	}
+	for (int i = 0; i < 3 && r == 0; i++) {
+		static const char *const dirs[] = { ".", WAL_DIR_TRASH, WAL_DIR_REPLAY };
+
+		r = wal_io_sync_dir(store->io, store->dirfd, dirs[i]);
+	}
+	return r;
+}
+
+static int write_mark(struct replay *replay, struct wal_target *target)
+{
+	struct wal_store *store = replay->store;
 	struct wal_slot slot;
 	int fd, r;
 
-	HASH_ITER(hh, replay->targets, target, tmp) {
-		if (!target->segment)
-			continue;
-		fd = open_segment(replay, target, target->segment, 0);
-		r = fd < 0 ? fd : wal_segment_read_head(store->io, fd, &slot);
-		if (r == -EBADMSG)
-			continue; /* the use of the stream will say so */
+	fd = open_segment(replay, target, target->segment, 0);
+	r = fd < 0 ? fd : wal_segment_read_head(store->io, fd, &slot);
+	if (r < 0 || slot.mark_next >= target->end.seq)
+		return r < 0 ? r : 0;
+	slot.mark_next = target->end.seq;
+	slot.mark_off = target->end.off;
+	slot.gen++;
+	return wal_segment_write_slot(store->io, fd, &slot);
+}
+
+/* All is on disk: the streams' newest segments say so. */
+static void write_marks(struct replay *replay)
+{
+	struct wal_target *target, *tmp;
+
+	HASH_ITER(hh, replay->targets.table, target, tmp) {
+		int r = target->segment && !target->failed ? write_mark(replay, target) : 0;
+
 		if (r < 0)
-			return r;
-		if (slot.mark_next >= target->end.seq)
-			continue;
-		slot.mark_next = target->end.seq;
-		slot.mark_off = target->end.off;
-		slot.gen++;
-		r = wal_segment_write_slot(store->io, fd, &slot);
-		if (r < 0)
-			return r;
+			wal_target_give_up(&replay->targets, target, r,
+					   "the head of its newest segment could not be read, or not written");
+	}
+}
+
+/* ---- aside ------------------------------------------------------------------------------------------- */
+
+static int load_asides(struct replay *replay)
+{
+	struct wal_aside *aside, *tmp;
+	struct wal_target *target;
+	int r = wal_asides_load(replay->store, &replay->asides);
+
+	if (r < 0)
+		return r;
+	HASH_ITER(hh, replay->asides, aside, tmp) {
+		target = wal_target_get(&replay->targets, aside->id);
+		if (!target)
+			return -ENOMEM;
+		target->failed = aside->damaged ? -EBADMSG : 0; /* noted already */
+		replay->entries++;
 	}
 	return 0;
 }
 
-static void replay_fini(struct replay *replay)
+static int keep(void *arg, const struct wal_journal_entry *entry, const uint8_t *payload)
 {
-	struct target *target, *tmp;
+	struct replay *replay = arg;
+	struct wal_target *target = wal_target_find(&replay->targets, entry->stream_id);
+	struct wal_aside *aside;
 
-	drop_fd(replay);
-	HASH_ITER(hh, replay->targets, target, tmp) {
-		HASH_DEL(replay->targets, target);
-		while (target->names) {
-			struct name *next = target->names->next;
+	if (!target || !target->failed)
+		return 0;
+	aside = wal_aside_get(&replay->asides, entry->stream_id);
+	return aside ? wal_aside_add(aside, replay->store, entry, payload) : -ENOMEM;
+}
 
-			free(target->names);
-			target->names = next;
-		}
-		free(target);
+/* Keeps what the journal has of those that failed. */
+static int keep_failed(struct replay *replay)
+{
+	struct wal_store *store = replay->store;
+	struct wal_target *target, *tmp;
+	bool any = false;
+	int r = 0;
+
+	HASH_ITER(hh, replay->targets.table, target, tmp) {
+		if (!target->failed || r < 0)
+			continue;
+		any = true;
+		r = wal_aside_hold(store, target->id, target->failed);
 	}
+	if (r == 0 && any)
+		r = wal_journal_scan(store->io, replay->journal_fd, store->marker.journal_bytes, replay->seed,
+				     store->super.checkpoint, keep, replay, &replay->end);
+	return r == 0 && any ? wal_asides_save(store, replay->asides) : r;
+}
+
+/* Those that were replayed go, once the marks too are on disk. */
+static int drop_replayed(struct replay *replay)
+{
+	struct wal_store *store = replay->store;
+	struct wal_aside *aside, *tmp;
+	bool synced = false;
+	int r = 0;
+
+	HASH_ITER(hh, replay->asides, aside, tmp) {
+		struct wal_target *target = wal_target_find(&replay->targets, aside->id);
+
+		if (target->failed || r < 0)
+			continue;
+		if (!synced)
+			r = store->io->syncfs(store->io, store->dirfd);
+		synced = true;
+		if (r == 0)
+			r = wal_aside_remove(store, aside->id);
+	}
+	return r;
+}
+
+static int put_in_place(struct replay *replay, const char **ret_what)
+{
+	struct wal_store *store = replay->store;
+	int r;
+
+	*ret_what = "find the journal's streams";
+	r = wal_targets_find_dirs(&replay->targets);
+	if (r < 0)
+		return r;
+	wal_targets_park_dirs(&replay->targets);
+	wal_targets_name_dirs(&replay->targets);
+	*ret_what = "replay the journal";
+	r = each_entry(replay, apply);
+	drop_fd(replay);
+	if (r < 0)
+		return r;
+	*ret_what = "sync what was replayed";
+	if (store->io->syncfs(store->io, store->dirfd) < 0)
+		r = sync_each(replay);
+	if (r < 0)
+		return r;
+	write_marks(replay);
+	*ret_what = "set aside what could not be replayed";
+	r = keep_failed(replay);
+	return r < 0 ? r : drop_replayed(replay);
 }
 
 int wal_store_replay(struct wal_store *store, int journal_fd, uint64_t seed, uint64_t *ret_end, struct wal_err *err)
 {
-	struct replay replay = { .store = store, .fd = -1 };
-	uint64_t size = store->marker.journal_bytes, from = store->super.checkpoint, end = from;
-	const char *what = "read the journal";
+	struct replay replay = {
+		.store = store, .targets = { store, NULL }, .fd = -1, .journal_fd = journal_fd, .seed = seed
+	};
+	const char *what = "read what was set aside";
 	int r;
 
-	r = wal_journal_scan(store->io, journal_fd, size, seed, from, learn, &replay, &end);
-	if (r < 0 || replay.entries == 0)
-		goto out;
-	what = "find the journal's streams";
-	r = find_dirs(&replay);
+	r = load_asides(&replay);
+	if (r == 0) {
+		what = "read the journal";
+		r = each_entry(&replay, learn);
+	}
+	if (r == 0 && replay.entries > 0)
+		r = put_in_place(&replay, &what);
+	if (r == 0 && replay.entries > 0)
+		wal_store_trace(store, "replayed the journal: %u streams", HASH_COUNT(replay.targets.table));
 	if (r == 0)
-		r = park_dirs(&replay);
-	if (r == 0)
-		r = name_dirs(&replay);
-	if (r < 0)
-		goto out;
-	what = "replay the journal";
-	r = wal_journal_scan(store->io, journal_fd, size, seed, from, apply, &replay, &end);
-	if (r < 0)
-		goto out;
+		*ret_end = replay.end;
 	drop_fd(&replay);
-	what = "sync what was replayed";
-	r = store->io->syncfs(store->io, store->dirfd);
-	if (r == 0)
-		r = write_marks(&replay);
-	if (r == 0)
-		wal_store_trace(store, "replayed %llu journal entries of %u streams",
-				(unsigned long long)replay.entries, HASH_COUNT(replay.targets));
-out:
-	replay_fini(&replay);
-	if (r < 0)
-		return wal_err_sys(err, r, "%s", what);
-	*ret_end = end;
-	return 0;
+	wal_aside_free_all(&replay.asides);
+	wal_targets_fini(&replay.targets);
+	return r < 0 ? wal_err_sys(err, r, "%s", what) : 0;
 }

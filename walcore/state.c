@@ -35,6 +35,11 @@ again:
 		wal_journal_unreserve(&store->journal, reserved);
 		return r;
 	}
+	if (stream->unsynced) { /* neither here nor in the journal would it last */
+		pthread_mutex_unlock(&stream->lock);
+		wal_journal_unreserve(&store->journal, reserved);
+		return -EROFS;
+	}
 	if (settings && settings->durability != WAL_DURABILITY_RELAXED && stream->marked_relaxed && tries++ < 64) {
 		/* What is relaxed must be on disk before the first journaled record behind it. */
 		pthread_mutex_unlock(&stream->lock);

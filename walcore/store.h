@@ -34,6 +34,7 @@ struct wal_store {
 	pthread_mutex_t names_lock; /* create, rename, delete: one at a time */
 	pthread_mutex_t birth_lock; /* after names_lock: a stream is made, or found on disk; never held across a sync */
 	pthread_mutex_t flush_lock; /* one flush or checkpoint at a time */
+	bool ask_each;              /* a syncfs failed: none is trusted any more; guarded by flush_lock */
 
 	pthread_mutex_t lock;
 	struct wal_stream *streams; /* by key; guarded by lock */
@@ -51,18 +52,20 @@ struct wal_store {
 	uint64_t next_id;                         /* guarded by state_lock */
 	int state_failed;                         /* guarded by state_lock */
 	uint64_t draft_next;                      /* guarded by state_lock */
+	struct wal_held *held;                    /* streams whose entries are set aside; guarded by state_lock */
 	int64_t retain_now_ns, retain_elapsed_ns; /* retention.c's, guarded by state_lock */
 
 	pthread_mutex_t dirty_lock;
-	struct wal_stream *dirty; /* list; guarded by dirty_lock */
-	uint32_t n_dirty;         /* guarded by dirty_lock */
+	struct wal_stream *dirty;    /* list; guarded by dirty_lock */
+	struct wal_stream *unsynced; /* to be set aside; guarded by dirty_lock */
+	uint32_t n_dirty;            /* guarded by dirty_lock */
 	bool checkpoint_wanted, retain_wanted, keeper_stop, keeper_runs, relaxed_waits; /* guarded by dirty_lock */
 	pthread_cond_t keeper_cond;
 	pthread_t keeper;
 
 	struct wal_troubles troubles;
-	atomic_bool unsynced;      /* a segment could not be synced: the journal must keep what it has */
-	atomic_bool entries_dirty; /* names in the store's directory changed since its last sync */
+	atomic_bool entries_dirty;  /* names in the store's directory changed since its last sync */
+	atomic_bool entries_failed; /* that sync failed: the journal must keep what it has */
 	atomic_int open_files;
 	atomic_uint_fast64_t appends, append_bytes, reserved;
 	struct wal_latency sync_latency, checkpoint_latency, recovery_latency; /* but for the journal's syncs */

@@ -62,12 +62,13 @@ struct wal_stream {
 	atomic_bool deleted;      /* set with the lock held */
 	bool flushing;
 	bool batching; /* a large batch is being synced: nobody else appends */
+	bool unsynced; /* a sync of it failed, or its entries are aside: nothing of it is synced or changed any more */
 	bool slot_dirty;
 	bool marked_relaxed; /* told the dirty list that it is relaxed */
 	int stopped;         /* 0, or why */
 
 	/* guarded by the store's dirty_lock */
-	struct wal_stream *dirty_next;
+	struct wal_stream *dirty_next, *unsynced_next;
 	bool on_dirty, relaxed_dirty;
 };
 

@@ -120,10 +120,14 @@ static int verify_segment(struct look *look, size_t i)
 	if (fd < 0)
 		return fd == -ENOENT ? 0 : fd; /* trimmed meanwhile */
 	look->verify->segments++;
+	r = store->io->fstat(store->io, fd, &st);
+	if (r < 0)
+		goto out;
 	r = wal_segment_read_head(store->io, fd, &slot);
 	if (r >= 0 && slot.id.first != first)
 		r = -EBADMSG;
-	if (r == -ENODATA && !next) { /* being made, or torn in the making */
+	if (!next && (r == -ENODATA || (r == -EBADMSG && i > 0 &&
+					st.st_size <= WAL_HEAD_BYTES))) { /* being made, or torn in the making */
 		look->verify->torn++;
 		r = 0;
 		goto out;
@@ -134,8 +138,6 @@ static int verify_segment(struct look *look, size_t i)
 		r = 0;
 		goto out;
 	}
-	if (r >= 0)
-		r = store->io->fstat(store->io, fd, &st);
 	if (r < 0)
 		goto out;
 	if (expected != WAL_POS_UNKNOWN && slot.id.pos != expected)

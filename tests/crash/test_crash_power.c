@@ -4,8 +4,7 @@
  * records, or whole files and directories that were never synced are gone; replay brings back every acknowledged record.
  */
 #include "crash.h"
-
-#include <sys/stat.h>
+#include "power.h"
 
 static struct kit kit;
 static struct promise promise;
@@ -170,75 +169,20 @@ static void draft_not_renamed(void **state)
 	fill(2, 100);
 	assert_int_equal(promise_append(&promise, stream, 0, 7, 200000, 0), 0);
 	power_off();
-	(void)snprintf(draft, sizeof(draft), "%s/.walfs/drafts/%020d", kit.dir, 1);
+	(void)snprintf(draft, sizeof(draft), "%s/.walfs/drafts/%020llu", kit.dir, (2ull << 32) + 1); /* epoch 2 */
 	assert_int_equal(rename(kit_segment(&kit, "s", 4, path), draft), 0);
 	file_zero(draft, 0, 1536 + 36);
 	end();
 }
 
-/* What a sync of each segment of "s" has covered, by the length of the file. */
-#define SEGMENTS_MAX 200
-static uint64_t synced_len[SEGMENTS_MAX];
-static int (*count_sync)(const struct wal_io *io, int fd);
-static int note_sync(const struct wal_io *io, int fd)
-{
-	int r = count_sync(io, fd);
-	struct stat seg, st;
-	char path[512];
-
-	for (uint64_t first = 1; r == 0 && first < SEGMENTS_MAX; first++)
-		if (stat(kit_segment(&kit, "s", first, path), &seg) == 0 && fstat(fd, &st) == 0 &&
-		    st.st_ino == seg.st_ino)
-			synced_len[first] = (uint64_t)st.st_size;
-	return r;
-}
-
-static void note_all(void)
-{
-	char path[512];
-
-	for (uint64_t first = 1; first < SEGMENTS_MAX; first++)
-		synced_len[first] = file_exists(kit_segment(&kit, "s", first, path)) ? file_size(path) : 0;
-}
-
 static void begin_noting(uint64_t segment_bytes)
 {
 	begin(segment_bytes);
-	count_sync = kit.fault.io.fdatasync;
 	wal_stream_unref(stream);
 	kit_close(&kit);
-	note_all();
-	kit.fault.io.fdatasync = note_sync;
+	power_watch(&kit);
 	kit_open(&kit);
 	stream = kit_stream(&kit, "s");
-}
-
-/* What no sync covered is gone. */
-static void lose_unsynced(void)
-{
-	char path[512];
-
-	for (uint64_t first = 1; first < SEGMENTS_MAX; first++)
-		if (file_exists(kit_segment(&kit, "s", first, path)) && file_size(path) > synced_len[first])
-			file_cut(path, synced_len[first]);
-}
-
-/* Another stream fills the journal until a checkpoint is over. */
-static void checkpoint(void)
-{
-	struct wal_stream *other = kit_stream(&kit, "other");
-	struct wal_store_stat before, now;
-	uint8_t bytes[2000] = { 1 };
-
-	assert_int_equal(wal_store_stat(kit.store, &before), 0);
-	for (int i = 0; i < 100000; i++) {
-		assert_int_equal(kit_put(other, KEY(""), (struct wal_span){ bytes, sizeof(bytes) }, 0, NULL), 0);
-		assert_int_equal(wal_store_stat(kit.store, &now), 0);
-		if (now.checkpoints >= before.checkpoints + 2) /* one that began after this did */
-			break;
-	}
-	assert_true(now.checkpoints >= before.checkpoints + 2);
-	wal_stream_unref(other);
 }
 
 /* What a checkpoint has passed is on disk, in a segment that was begun by the first append since the one before, too. */
@@ -249,14 +193,14 @@ static void rotated_then_checkpoint(void **state)
 	fill(2, 700);
 	wal_stream_unref(stream);
 	kit_close(&kit);
-	note_all();
+	power_note();
 	kit_open(&kit);
 	stream = kit_stream(&kit, "s");
 	fill(1, 2000);
-	checkpoint();
+	power_checkpoint();
 	fill(2, 100);
 	power_off();
-	lose_unsynced();
+	power_lose();
 	end();
 }
 
@@ -269,8 +213,8 @@ static void large_batch(void **state)
 	assert_int_equal(promise_append(&promise, stream, 60, 7, 400, 0), 0);
 	fill(3, 100);
 	power_off();
-	assert_true(synced_len[1] > 60 * 400);
-	lose_unsynced();
+	assert_true(power_synced(1) > 60 * 400);
+	power_lose();
 	end();
 }
 

@@ -23,7 +23,8 @@
  *   -EIDRM            the record was removed by a trim or by retention, or the stream was deleted
  *   -EMSGSIZE         over a limit: header, content, batch, key
  *   -EBUSY            the store is in use by another process (the text of wal_err names it)
- *   -EROFS            opened read-only, or stopped after a failed sync until the store is opened again
+ *   -EROFS            opened read-only, or stopped after a failed sync until the store is opened again: the stream whose files
+ *                     could not be synced, or every durable change where it was the commit journal
  *   -ESTALE           the number that an append expected is not the next one
  *   -EAGAIN           WAL_NOWAIT was given and the call would have to wait for the disk
  *   -ENOSPC, -EDQUOT  no space
