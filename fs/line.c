@@ -27,8 +27,6 @@
 
 /* A write of more lines is committed in a worker, since numbering them takes a while. */
 #define LINES_MAX_LOOP 8192
-/* What a line in a batch takes of memory while it is committed, here and, about, in the engine. */
-#define LINE_BYTES (sizeof(struct wal_entry) + 100)
 
 struct walfs_lines {
 	uint64_t unfinished_len;   /* of the unfinished line before this write */
@@ -154,7 +152,7 @@ static int lines_new(struct walfs_call *call, struct walfs_appender *file, const
 		     uint64_t unfinished_len)
 {
 	size_t copied = call->wait & WAL_NOWAIT ? cut->len : 0;
-	size_t held = cut->n * LINE_BYTES + copied;
+	size_t held = cut->n * sizeof(struct wal_entry) + copied;
 	int err = walfs_user_take(file->file.user, WALFS_HELD, held);
 	if (err < 0)
 		return err;

@@ -9,6 +9,7 @@
 #include <inttypes.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -497,6 +498,90 @@ static void large_writes(void **state)
 	free(block);
 }
 
+/* The largest write that comes whole, of the shortest lines there are: one batch, whatever it takes. */
+static void shortest_lines(void **state)
+{
+	enum { LEN = MIB - 4096 };
+	struct mnt *m = *state;
+	char *block = malloc(LEN);
+	int fd;
+
+	assert_non_null(block);
+	make_stream(m, "s");
+	memset(block, '\n', LEN);
+	fd = open_line(m, O_APPEND);
+	put_text(fd, "x");
+	assert_int_equal(must(write(fd, block, LEN)), LEN);
+	assert_int_equal(last_seq(m, "s"), LEN);
+	assert_file(mp(m, "s/1"), BYTES("x\n"));
+	assert_file(mp(m, "s/2"), BYTES("\n"));
+	assert_file(mp(m, "s/%u", LEN), BYTES("\n"));
+	must(close(fd));
+	mnt_restart(m, NULL);
+	assert_int_equal(last_seq(m, "s"), LEN);
+	mnt_memory_below(m, 128 * 1024);
+	free(block);
+}
+
+/* One writer of batches, until the daemon is gone. Says in *done how many were acknowledged. */
+static void write_batches(const struct mnt *m, unsigned lines, volatile unsigned *done, unsigned from)
+{
+	char text[8192];
+	int fd = open(mp(m, LINE), O_WRONLY | O_APPEND);
+
+	for (unsigned n = from; fd >= 0; n++) {
+		size_t len = 0;
+
+		for (unsigned i = 0; i < lines; i++)
+			len += (size_t)snprintf(text + len, sizeof(text) - len, "%u %u\n", n, i);
+		if (write(fd, text, len) != (ssize_t)len)
+			break;
+		*done = n + 1;
+	}
+	_exit(0);
+}
+
+/* The lines of a write become visible together, and of one that the end of the daemon interrupted there are all or none. */
+static void all_or_none(void **state)
+{
+	enum { LINES = 300, ROUNDS = 8 };
+	struct mnt *m = *state;
+	volatile unsigned *done = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+	assert_true(done != MAP_FAILED);
+	mnt_watchdog(200);
+	make_stream(m, "s");
+	for (unsigned round = 0; round < ROUNDS; round++) {
+		uint64_t last = last_seq(m, "s");
+		double deadline = deadline_after(20);
+		unsigned from = (unsigned)(last / LINES);
+		pid_t pid = run_fork();
+
+		if (pid == 0)
+			write_batches(m, LINES, done, from);
+		for (unsigned looks = 0; *done < from + 5 || looks < 200; looks++) {
+			last = last_seq(m, "s");
+			if (last % LINES != 0)
+				fail_msg("%" PRIu64 " records, %u a write", last, LINES);
+			if (*done < from + 5 && !deadline_pause(deadline))
+				fail_msg("no batch comes");
+		}
+		mnt_kill(m);
+		assert_int_equal(run_reap(pid, 20), 0);
+		mnt_start(m, NULL);
+		last = last_seq(m, "s");
+		if (last % LINES != 0 || last < (uint64_t)*done * LINES)
+			fail_msg("%" PRIu64 " records, of %u acknowledged batches of %u", last, *done, LINES);
+	}
+	tap_note("%u batches acknowledged in %u rounds", *done, ROUNDS);
+	assert_int_equal(sh(m,
+			    "cat s/*[0-9] > $T/got; n=$(tail -n 1 $T/got | cut -d' ' -f1);"
+			    "seq 0 $n | while read n; do seq -f \"$n %%g\" 0 %u; done | cmp - $T/got",
+			    LINES - 1),
+			 0);
+	(void)munmap((void *)done, 4096);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -516,6 +601,10 @@ int main(void)
 		MNT_TEST_RELAXED(shells),
 		MNT_TEST(writers_share_syncs),
 		MNT_TEST_RELAXED(large_writes),
+		MNT_TEST(shortest_lines),
+		MNT_TEST_RELAXED(shortest_lines),
+		MNT_TEST(all_or_none),
+		MNT_TEST_RELAXED(all_or_none),
 	};
 
 	return mnt_main("line", tests, sizeof(tests) / sizeof(*tests));
