@@ -188,7 +188,7 @@ int wal_append_finish(struct wal_stream *stream, struct wal_append *req, bool du
 	}
 	stream->live->visible = stream->live->next;
 	stream->live->pos_visible = stream->live->pos_next;
-	waits = stream->waits ? wal_stream_take_waits_locked(stream, false) : NULL;
+	waits = wal_stream_publish_records_locked(stream);
 	pthread_mutex_unlock(&stream->lock);
 	count(stream->store, req);
 	give_back_reserve(stream, req);
@@ -209,7 +209,7 @@ void wal_append_complete(struct wal_append *req, int result)
 	if (result == 0) {
 		live->visible = wal_max_u64(live->visible, req->seq + (req->draft ? 1 : req->n));
 		live->pos_visible = wal_max_u64(live->pos_visible, req->priv[WAL_PRIV_POS]);
-		waits = stream->waits ? wal_stream_take_waits_locked(stream, false) : NULL;
+		waits = wal_stream_publish_records_locked(stream);
 	} else {
 		wal_stream_stop_locked(stream, result, "the journal could not be synced");
 	}
@@ -348,33 +348,4 @@ bool wal_append_waits(struct wal_stream *stream, const struct wal_append *req)
 		return true;
 	wal_journal_unreserve(journal, len);
 	return false;
-}
-
-int wal_append_check(struct wal_stream *stream)
-{
-	int r = 0;
-
-	if (stream->store->rdonly)
-		return -EROFS;
-	pthread_mutex_lock(&stream->lock);
-	if (stream->deleted)
-		r = -EIDRM;
-	else if (stream->stopped || (stream->durable && wal_journal_failed(&stream->store->journal)))
-		r = -EROFS;
-	pthread_mutex_unlock(&stream->lock);
-	return r;
-}
-
-uint64_t wal_max_record(struct wal_stream *stream)
-{
-	struct wal_store *store = stream->store;
-	uint64_t max;
-
-	pthread_mutex_lock(&stream->lock);
-	pthread_mutex_lock(&store->state_lock);
-	max = wal_settings_pick(stream->slot.settings.max_record, store->opts.max_record,
-				wal_settings_pick(store->super.settings.max_record, 0, WAL_MAX_RECORD_DEFAULT));
-	pthread_mutex_unlock(&store->state_lock);
-	pthread_mutex_unlock(&stream->lock);
-	return wal_min_u64(max, WAL_CONTENT_MAX);
 }

@@ -64,6 +64,9 @@
 /* How long a figure of free space is believed. */
 #define WAL_SPACE_AGE_NS INT64_C(100000000)
 
+/* A call that must not wait waits so long for a stream's lock: longer than any append in memory takes. */
+#define WAL_NOWAIT_LOCK_NS 200000
+
 /* Segments are removed when a tenth of the retention period is over, at the earliest each second. */
 #define WAL_RETENTION_SHARE 10
 #define WAL_RETENTION_PERIOD_MIN_NS INT64_C(1000000000)

@@ -173,6 +173,7 @@ static int flush_end(struct flush *flush)
 		free(flush->removed);
 		wal_stream_stop_locked(stream, flush->result, "a segment could not be synced");
 	}
+	wal_stream_publish_locked(stream);
 	stream->flushing = false;
 	pthread_cond_broadcast(&stream->cond);
 	pthread_mutex_unlock(&stream->lock);

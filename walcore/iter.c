@@ -188,11 +188,7 @@ static int fill_view(struct wal_iter *iter, const struct wal_place *place, struc
 /* A damaged record: the next one is looked for by its own number, through the index. */
 static int pass_damaged(struct wal_iter *iter, struct wal_view *ret_view)
 {
-	char file[WAL_SEGMENT_NAME_LEN];
-
-	wal_segment_name(iter->seg->id.first, WAL_SUFFIX_SEGMENT, file);
-	wal_store_note(iter->stream->store, iter->stream->name, file, iter->scan.off, iter->seq, 1, -EBADMSG,
-		       "damaged record: checksum mismatch");
+	wal_stream_note_damage(iter->stream, iter->seg, iter->scan.off, iter->seq, -EBADMSG);
 	*ret_view = (struct wal_view){ .info = { .seq = iter->seq } };
 	iter->seq++;
 	return -EBADMSG;

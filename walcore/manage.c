@@ -28,6 +28,7 @@ static struct wal_stream *stream_new(struct wal_store *store, struct wal_span ke
 	stream->key_len = key.len;
 	memcpy(stream->name, name, strlen(name) + 1);
 	pthread_mutex_init(&stream->lock, NULL);
+	pthread_mutex_init(&stream->board.lock, NULL);
 	pthread_cond_init(&stream->cond, NULL);
 	return stream;
 }
@@ -39,6 +40,7 @@ static void stream_free(struct wal_stream *stream)
 		wal_store_put_segment(stream->store, stream->removed[i]);
 	free(stream->removed);
 	pthread_cond_destroy(&stream->cond);
+	pthread_mutex_destroy(&stream->board.lock);
 	pthread_mutex_destroy(&stream->lock);
 	free(stream);
 }
@@ -154,7 +156,6 @@ int wal_stream_load_state(struct wal_stream *stream)
 		return r == -ENODATA && any ? -EBADMSG : r;
 	stream->id = stream->slot.id.stream_id;
 	stream->file_time = (int64_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec;
-	wal_stream_apply_settings_locked(stream);
 	return 0;
 }
 
@@ -267,6 +268,8 @@ int wal_stream_open(struct wal_store *store, struct wal_span key, struct wal_str
 		r = wal_stream_load_state(stream);
 		stream->stopped = r < 0 ? 0 : wal_aside_held(store, stream->id);
 		stream->unsynced = stream->stopped != 0;
+		if (r == 0)
+			wal_stream_apply_settings_locked(stream); /* nobody else has it yet */
 		added = r < 0 ? r : table_add(stream, gen, &found);
 		pthread_mutex_unlock(&store->birth_lock);
 		if (r < 0) { /* an unfinished creation is no stream; creating it again finishes it */
@@ -402,7 +405,8 @@ static int journal_name(struct wal_stream *stream, uint8_t type, const char *nam
 	return wal_journal_wait(journal, lsn);
 }
 
-/* Both directory and table take the new name. The stream is idle, and names_lock is held. */
+/* Both directory and table take the new name. The stream is idle, and names_lock is held. Who looks for the new name meanwhile
+ * waits for birth_lock; who has the old one in the table gets the stream. */
 static int take_name(struct wal_stream *stream, struct wal_span key, const char *name, uint64_t *reserved)
 {
 	struct wal_store *store = stream->store;
@@ -410,33 +414,34 @@ static int take_name(struct wal_stream *stream, struct wal_span key, const char 
 	struct wal_span payload = { name, strlen(name) };
 	int r;
 
-	for (;;) { /* a flush uses the old name; one that ends may need the store's lock */
-		pthread_mutex_lock(&store->lock);
-		pthread_mutex_lock(&stream->lock);
-		if (!stream->flushing)
-			break;
-		pthread_mutex_unlock(&store->lock);
+	pthread_mutex_lock(&store->birth_lock);
+	pthread_mutex_lock(&stream->lock);
+	while (stream->flushing) /* it uses the old name */
 		pthread_cond_wait(&stream->cond, &stream->lock);
-		pthread_mutex_unlock(&stream->lock);
-	}
 	/* What is set aside has the name of now. */
 	r = stream->unsynced ? -EROFS : store->io->renameat(store->io, store->dirfd, stream->name, name, false);
 	if (r == 0) {
+		pthread_mutex_lock(&stream->board.lock);
+		memcpy(stream->name, name, strlen(name) + 1);
+		pthread_mutex_unlock(&stream->board.lock);
+		stream->bound = 0;
+		/* Again: an append may have bound the old name behind the first one. */
+		(void)wal_journal_put(&store->journal, &entry, &payload, 1, &stream->bound, name, NULL, reserved);
+		atomic_store(&store->entries_dirty, true);
+		wal_stream_mark_dirty_locked(stream, true);
+	}
+	pthread_mutex_unlock(&stream->lock);
+	if (r == 0) {
+		pthread_mutex_lock(&store->lock);
 		HASH_DEL(store->streams, stream);
 		memcpy(stream->key, key.base, key.len);
 		stream->key[key.len] = '\0';
 		stream->key_len = key.len;
-		memcpy(stream->name, name, strlen(name) + 1);
 		HASH_ADD(hh, store->streams, key, stream->key_len, stream);
 		store->names_gen++;
-		stream->bound = 0;
-		atomic_store(&store->entries_dirty, true);
-		wal_stream_mark_dirty_locked(stream, true);
-		/* Again: an append may have bound the old name behind the first one, and a checkpoint may have passed that. */
-		(void)wal_journal_put(&store->journal, &entry, &payload, 1, &stream->bound, name, NULL, reserved);
+		pthread_mutex_unlock(&store->lock);
 	}
-	pthread_mutex_unlock(&stream->lock);
-	pthread_mutex_unlock(&store->lock);
+	pthread_mutex_unlock(&store->birth_lock);
 	return r;
 }
 
@@ -560,12 +565,10 @@ int wal_stream_delete(struct wal_stream *stream, uint32_t flags)
 	if (r < 0)
 		goto out;
 	r = journal_name(stream, WAL_ENTRY_DELETE, NULL, &reserved);
-	pthread_mutex_lock(&stream->lock);
 	if (r < 0)
 		stream->deleted = false;
 	else
-		waits = wal_stream_take_waits_locked(stream, true);
-	pthread_mutex_unlock(&stream->lock);
+		waits = wal_stream_take_waits(stream);
 	if (r == 0)
 		r = bury(stream);
 out:

@@ -24,10 +24,31 @@ static void set_settings(struct wal_super *super, void *arg)
 	super->settings = *(const struct wal_settings *)arg;
 }
 
+/* Handles of all streams in the table, so that none of their locks is waited for with the store's held. */
+static int take_all(struct wal_store *store, struct wal_stream ***ret_streams, uint64_t *ret_n)
+{
+	struct wal_stream **streams, *stream, *tmp;
+	uint64_t n = 0;
+
+	pthread_mutex_lock(&store->lock);
+	streams = calloc(store->n_streams + 1, sizeof(struct wal_stream *));
+	if (streams) {
+		HASH_ITER(hh, store->streams, stream, tmp)
+			streams[n++] = wal_stream_ref(stream);
+	}
+	pthread_mutex_unlock(&store->lock);
+	if (!streams)
+		return -ENOMEM;
+	*ret_streams = streams;
+	*ret_n = n;
+	return 0;
+}
+
 int wal_store_set_settings(struct wal_store *store, const struct wal_settings *settings)
 {
 	struct wal_settings copy = *settings;
-	struct wal_stream *stream, *tmp;
+	struct wal_stream **streams;
+	uint64_t n;
 	int r;
 
 	if (store->rdonly)
@@ -39,13 +60,16 @@ int wal_store_set_settings(struct wal_store *store, const struct wal_settings *s
 		r = wal_store_write_state(store, set_settings, &copy);
 	if (r < 0)
 		return r;
-	pthread_mutex_lock(&store->lock);
-	HASH_ITER(hh, store->streams, stream, tmp) {
-		pthread_mutex_lock(&stream->lock);
-		wal_stream_apply_settings_locked(stream);
-		pthread_mutex_unlock(&stream->lock);
+	r = take_all(store, &streams, &n);
+	if (r < 0)
+		return r;
+	for (uint64_t i = 0; i < n; i++) {
+		pthread_mutex_lock(&streams[i]->lock);
+		wal_stream_apply_settings_locked(streams[i]);
+		pthread_mutex_unlock(&streams[i]->lock);
+		wal_stream_unref(streams[i]);
 	}
-	pthread_mutex_unlock(&store->lock);
+	free(streams);
 	wal_store_want_retention(store);
 	return wal_store_sync(store);
 }

@@ -16,7 +16,7 @@ struct wal_record {
 	struct wal_segment *seg; /* counted */
 	struct wal_place place;
 	struct wal_info info;
-	uint8_t *sums; /* owned; of contents of more than a chunk */
+	_Atomic(uint8_t *) sums; /* owned; of contents of more than a chunk */
 };
 
 static int range_check(const struct wal_stream *stream, uint64_t seq)
@@ -65,11 +65,10 @@ void wal_stream_note_damage(struct wal_stream *stream, const struct wal_segment 
 
 	if (code != -EBADMSG && code != -EIO)
 		return;
-	pthread_mutex_lock(&stream->lock);
+	pthread_mutex_lock(&stream->board.lock);
 	memcpy(name, stream->name, sizeof(name));
-	if (code == -EBADMSG && stream->live)
-		stream->live->damaged++;
-	pthread_mutex_unlock(&stream->lock);
+	stream->board.damaged_reads += code == -EBADMSG;
+	pthread_mutex_unlock(&stream->board.lock);
 	wal_segment_name(seg->id.first, WAL_SUFFIX_SEGMENT, file);
 	wal_store_note(stream->store, name, file, off, seq, 1, code,
 		       code == -EIO ? "read failed" : "damaged record: checksum mismatch");
@@ -208,9 +207,10 @@ const struct wal_info *wal_record_get_info(const struct wal_record *record)
 static int record_pin(struct wal_record *record, uint32_t flags, struct wal_finder *ret_finder)
 {
 	struct wal_stream *stream = record->stream;
-	int r = 0;
+	int r = wal_stream_lock(stream, flags);
 
-	pthread_mutex_lock(&stream->lock);
+	if (r < 0)
+		return r;
 	if (flags & WAL_NOWAIT && record->seg->fd < 0)
 		r = -EAGAIN;
 	else
@@ -227,20 +227,15 @@ static int record_pin(struct wal_record *record, uint32_t flags, struct wal_find
 static int record_sums(struct wal_record *record, const struct wal_finder *finder, uint32_t flags)
 {
 	uint64_t len = wal_record_sums_len(record->info.content_len);
-	uint8_t *sums;
+	uint8_t *sums, *none = NULL;
 	int r;
 
 	if (len == 0 || record->sums)
 		return 0;
 	sums = malloc(len);
 	r = sums ? wal_place_read_sums(finder, &record->place, sums, flags & WAL_NOWAIT) : -ENOMEM;
-	pthread_mutex_lock(&record->stream->lock);
-	if (r == 0 && !record->sums) {
-		record->sums = sums;
-		sums = NULL;
-	}
-	pthread_mutex_unlock(&record->stream->lock);
-	free(sums);
+	if (r < 0 || !atomic_compare_exchange_strong(&record->sums, &none, sums)) /* or another reader was faster */
+		free(sums);
 	return r;
 }
 

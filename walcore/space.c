@@ -38,6 +38,16 @@ int wal_space_is_low(struct wal_store *store, uint64_t bytes)
 	return r < 0 ? r : avail < atomic_load(&store->reserved) + bytes + WAL_SPACE_LOW;
 }
 
+static uint64_t reserved_of(struct wal_stream *stream)
+{
+	uint64_t reserved;
+
+	pthread_mutex_lock(&stream->board.lock);
+	reserved = stream->board.reserved;
+	pthread_mutex_unlock(&stream->board.lock);
+	return reserved;
+}
+
 /* Takes blocks for all that is reserved in the stream, and some for frames. */
 static int take_blocks(struct wal_stream *stream, uint64_t bytes, uint32_t flags)
 {
@@ -51,7 +61,7 @@ static int take_blocks(struct wal_stream *stream, uint64_t bytes, uint32_t flags
 	last = wal_stream_last(stream);
 	r = wal_stream_pin_locked(stream, last);
 	if (r == 0) {
-		want = stream->reserved + bytes + 2 * (WAL_FRAME_BYTES + WAL_HEADER_MAX);
+		want = reserved_of(stream) + bytes + 2 * (WAL_FRAME_BYTES + WAL_HEADER_MAX);
 		r = stream->store->io->fallocate(stream->store->io, last->fd, last->size, want);
 		if (r == -EOPNOTSUPP)
 			r = 0; /* a file system without it: the append itself will tell */
@@ -79,18 +89,18 @@ int wal_reserve(struct wal_stream *stream, uint64_t bytes, uint32_t flags)
 			return r;
 	}
 	atomic_fetch_add(&store->reserved, bytes); /* first, so that no release takes off what was not added */
-	pthread_mutex_lock(&stream->lock);
-	stream->reserved += bytes;
-	pthread_mutex_unlock(&stream->lock);
+	pthread_mutex_lock(&stream->board.lock);
+	stream->board.reserved += bytes;
+	pthread_mutex_unlock(&stream->board.lock);
 	return 0;
 }
 
 void wal_release(struct wal_stream *stream, uint64_t bytes)
 {
-	pthread_mutex_lock(&stream->lock);
-	bytes = wal_min_u64(bytes, stream->reserved);
-	stream->reserved -= bytes;
-	pthread_mutex_unlock(&stream->lock);
+	pthread_mutex_lock(&stream->board.lock);
+	bytes = wal_min_u64(bytes, stream->board.reserved);
+	stream->board.reserved -= bytes;
+	pthread_mutex_unlock(&stream->board.lock);
 	atomic_fetch_sub(&stream->store->reserved, bytes);
 }
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * state: what a stream is set to and owned by, and its figures. A change is in the slot of the newest segment and in the
+ * state: what a stream is set to and owned by. A change is in the slot of the newest segment and in the
  * journal; in a durable stream it is durable when the call returns.
  */
 #include <assert.h>
@@ -80,18 +80,6 @@ int wal_stream_set_attr(struct wal_stream *stream, const struct wal_attr *attr)
 	return wal_stream_change_slot(stream, &masked, NULL);
 }
 
-int wal_stream_get_settings(struct wal_stream *stream, struct wal_settings *ret_settings)
-{
-	int r;
-
-	pthread_mutex_lock(&stream->lock);
-	r = stream->deleted ? -EIDRM : 0;
-	if (r == 0)
-		*ret_settings = stream->slot.settings;
-	pthread_mutex_unlock(&stream->lock);
-	return r;
-}
-
 static void note_retention(struct wal_super *super, void *arg)
 {
 	super->retention_ns = *(uint64_t *)arg;
@@ -124,50 +112,4 @@ int wal_stream_set_settings(struct wal_stream *stream, const struct wal_settings
 	if (r == 0)
 		(void)wal_retain(stream); /* the setting stands: applied again with the next segment */
 	return r;
-}
-
-int wal_stream_stat(struct wal_stream *stream, uint32_t flags, struct wal_stat *ret_stat)
-{
-	int r = 0;
-
-	if (flags & WAL_STAT_CHEAP) {
-		pthread_mutex_lock(&stream->lock);
-		if (stream->deleted) {
-			pthread_mutex_unlock(&stream->lock);
-			return -EIDRM;
-		}
-	} else {
-		r = wal_stream_lock_live(stream, flags);
-	}
-	if (r < 0)
-		return r;
-	*ret_stat = (struct wal_stat){ .id = stream->id,
-				       .attr = stream->slot.attr,
-				       .durable = stream->durable,
-				       .stopped = stream->stopped,
-				       .waits = stream->n_waits,
-				       .last_time_ns = stream->file_time };
-	if (stream->live) {
-		struct wal_live *live = stream->live;
-		uint64_t tail = wal_stream_last(stream)->size - WAL_HEAD_BYTES;
-		uint64_t frames = (live->visible - wal_min_u64(live->segs[0]->id.first, live->visible)) *
-				  (uint64_t)WAL_FRAME_BYTES;
-
-		ret_stat->recovered = true;
-		ret_stat->first = stream->slot.first_seq;
-		ret_stat->next = live->visible;
-		ret_stat->end_pos = live->pos_visible;
-		ret_stat->synced = stream->durable ? live->visible : wal_min_u64(stream->slot.mark_next, live->visible);
-		ret_stat->segments = (uint32_t)live->n;
-		ret_stat->disk_bytes = live->bytes + tail + live->n * WAL_HEAD_BYTES;
-		ret_stat->bytes = live->bytes + tail - wal_min_u64(frames, live->bytes + tail);
-		ret_stat->damaged = live->damaged;
-		ret_stat->created_ns = live->segs[0]->id.created_ns;
-		ret_stat->last_time_ns = live->last_time;
-		stream->file_time = live->last_time;
-		if (ret_stat->first == ret_stat->next)
-			ret_stat->bytes = 0;
-	}
-	pthread_mutex_unlock(&stream->lock);
-	return 0;
 }

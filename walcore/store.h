@@ -3,9 +3,9 @@
  * store: one directory with all its streams: the marker and state, the lock, the table of stream handles, the
  * bound on what is open. 
  *
- * Lock order: names_lock -> flush_lock -> store lock -> stream lock -> journal lock -> leaf locks (state_lock,
- * dirty_lock, live_lock, the troubles'). state_io_lock comes before the store lock. The journal's lock and the leaf locks
- * are never held across I/O. No lock is held across a callback.
+ * Lock order: names_lock -> birth_lock -> flush_lock -> stream lock -> store lock -> journal lock -> leaf locks (state_lock,
+ * dirty_lock, live_lock, a stream's board, the troubles'). state_io_lock comes before the store lock. The store's lock, the
+ * journal's and the leaf locks are never held across I/O, nor while a stream's is waited for. No lock is held across a callback.
  */
 #ifndef WAL_STORE_H
 #define WAL_STORE_H

@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/random.h>
+#include <time.h>
 
 #include "banned.h"
 #include "bytes.h"
@@ -167,6 +168,7 @@ void wal_stream_stop_locked(struct wal_stream *stream, int code, const char *rea
 	if (stream->stopped)
 		return;
 	stream->stopped = code;
+	wal_stream_publish_locked(stream);
 	if (stream->live)
 		wal_segment_name(wal_stream_last(stream)->id.first, WAL_SUFFIX_SEGMENT, file);
 	wal_store_note(stream->store, stream->name, file, stream->live ? wal_stream_last(stream)->size : 0, 0, 0, code,
@@ -186,6 +188,7 @@ void wal_stream_apply_settings_locked(struct wal_stream *stream)
 	stream->limits = wal_limits_pick(own, &store->super.settings);
 	pthread_mutex_unlock(&store->state_lock);
 	stream->durable = durability == WAL_DURABILITY_DURABLE;
+	wal_stream_publish_locked(stream);
 }
 
 /* Creates the file with its head. */
@@ -345,11 +348,33 @@ void wal_stream_leave_ring(struct wal_stream *stream)
 		wal_stream_unref(stream);
 }
 
+int wal_stream_lock(struct wal_stream *stream, uint32_t flags)
+{
+	struct timespec deadline;
+
+	if (!(flags & WAL_NOWAIT)) {
+		pthread_mutex_lock(&stream->lock);
+		return 0;
+	}
+	if (pthread_mutex_trylock(&stream->lock) == 0)
+		return 0;
+	/* An append that is under way is worth waiting for, a recovery is not. */
+	clock_gettime(CLOCK_MONOTONIC, &deadline);
+	deadline.tv_nsec += WAL_NOWAIT_LOCK_NS;
+	if (deadline.tv_nsec >= 1000000000) {
+		deadline.tv_nsec -= 1000000000;
+		deadline.tv_sec++;
+	}
+	return pthread_mutex_clocklock(&stream->lock, CLOCK_MONOTONIC, &deadline) == 0 ? 0 : -EAGAIN;
+}
+
 int wal_stream_lock_live(struct wal_stream *stream, uint32_t flags)
 {
 	int r;
 
-	pthread_mutex_lock(&stream->lock);
+	r = wal_stream_lock(stream, flags);
+	if (r < 0)
+		return r;
 	if (!stream->live && !stream->deleted) {
 		pthread_mutex_unlock(&stream->lock);
 		if (flags & WAL_NOWAIT)
@@ -445,35 +470,5 @@ void wal_store_make_room(struct wal_store *store)
 			return;                     /* all are in use: better too many than none */
 		(void)wal_store_flush(store, true); /* a failure stops the stream and is noted there */
 		flushed = true;
-	}
-}
-
-struct wal_wait *wal_stream_take_waits_locked(struct wal_stream *stream, bool all)
-{
-	struct wal_wait *taken = NULL, *wait, *next;
-
-	for (wait = stream->waits; wait; wait = next) {
-		next = wait->next;
-		if (!all && stream->live && wait->seq >= stream->live->visible)
-			continue;
-		*wait->prev = next;
-		if (next)
-			next->prev = wait->prev;
-		wait->prev = NULL;
-		wait->next = taken;
-		taken = wait;
-		stream->n_waits--;
-		atomic_fetch_sub_explicit(&stream->store->waits, 1, memory_order_relaxed);
-	}
-	return taken;
-}
-
-void wal_stream_tell_waits(struct wal_wait *waits, int result)
-{
-	while (waits) {
-		struct wal_wait *next = waits->next; /* the wait is its caller's again once told */
-
-		waits->done(waits, result);
-		waits = next;
 	}
 }

@@ -31,6 +31,20 @@ struct wal_limits {
 	uint64_t age_ns, bytes, records;
 };
 
+/* What can be asked for, and waited for, without the stream's lock, which may be held across I/O. Whoever changes what stands
+ * here writes it anew before he gives the stream's lock back. */
+struct wal_board {
+	pthread_mutex_t lock; /* a leaf */
+	/* guarded by it */
+	struct wal_stat
+		stat; /* but for damaged_reads and n_waits; recovered: it was once, and nothing has changed since */
+	struct wal_settings settings;
+	uint64_t damaged_reads;
+	struct wal_wait *waits;
+	uint64_t n_waits;
+	uint64_t reserved;
+};
+
 struct wal_stream {
 	struct wal_store *store;
 	atomic_uint refs;
@@ -43,20 +57,17 @@ struct wal_stream {
 	struct wal_stream *ring_next, *ring_prev; /* of live ones; NULL: not in it */
 
 	pthread_mutex_t lock;
-	pthread_cond_t cond; /* flushing or batching ended */
-	char name[WAL_NAME_MAX + 1];
-	uint64_t id; /* immutable */
+	pthread_cond_t cond;         /* flushing or batching ended */
+	char name[WAL_NAME_MAX + 1]; /* changed with the board's lock, too */
+	uint64_t id;                 /* immutable */
 	struct wal_slot slot;
 	int64_t file_time; /* of the newest segment file, seen at open */
 	struct wal_live *live;
 	struct wal_segment **removed; /* trimmed away; unlinked once the slot that says so is on disk */
 	size_t n_removed;
-	struct wal_wait *waits;
-	uint64_t n_waits;
-	uint64_t bound;   /* generation in which the journal knows the name */
-	atomic_uint pins; /* open records, iterators, drafts */
-	atomic_bool used; /* for the clock */
-	uint64_t reserved;
+	uint64_t bound;           /* generation in which the journal knows the name */
+	atomic_uint pins;         /* open records, iterators, drafts */
+	atomic_bool used;         /* for the clock */
 	struct wal_limits limits; /* effective */
 	bool durable;             /* effective */
 	atomic_bool deleted;      /* set with the lock held */
@@ -66,6 +77,8 @@ struct wal_stream {
 	bool slot_dirty;
 	bool marked_relaxed; /* told the dirty list that it is relaxed */
 	int stopped;         /* 0, or why */
+
+	struct wal_board board;
 
 	/* guarded by the store's dirty_lock */
 	struct wal_stream *dirty_next, *unsynced_next;
@@ -83,6 +96,8 @@ static inline void wal_store_put_segment(struct wal_store *store, struct wal_seg
 /* Locks a stream that is live, recovering it where needed. -EIDRM, -EAGAIN (flags: WAL_NOWAIT), or the error of
  * the recovery; nothing is locked then. */
 int wal_stream_lock_live(struct wal_stream *stream, uint32_t flags);
+/* Locks it as it is. With WAL_NOWAIT -EAGAIN where somebody has had it for a while. */
+int wal_stream_lock(struct wal_stream *stream, uint32_t flags);
 struct wal_segment *wal_stream_last(const struct wal_stream *stream);
 /* Opens the segment's descriptor where needed and keeps it open until unpinned. */
 int wal_stream_pin_locked(struct wal_stream *stream, struct wal_segment *seg);
@@ -101,8 +116,13 @@ int wal_stream_write_slot_locked(struct wal_stream *stream);
 /* Puts it on the store's list of those to be flushed. Before the entry goes to the journal: a checkpoint that passes the entry
  * must find the stream there. */
 void wal_stream_mark_dirty_locked(struct wal_stream *stream, bool relaxed);
-/* Takes the waits that have what they wait for (or all), to be told once the lock is given back. */
-struct wal_wait *wal_stream_take_waits_locked(struct wal_stream *stream, bool all);
+/* board.c */
+/* Writes the board anew. */
+void wal_stream_publish_locked(struct wal_stream *stream);
+/* As that, there being new records. Takes the waits that have what they wait for, to be told once the lock is given back. */
+struct wal_wait *wal_stream_publish_records_locked(struct wal_stream *stream);
+/* Takes all waits of a deleted stream. */
+struct wal_wait *wal_stream_take_waits(struct wal_stream *stream);
 void wal_stream_tell_waits(struct wal_wait *waits, int result);
 void wal_stream_stop_locked(struct wal_stream *stream, int code, const char *reason);
 void wal_live_free(struct wal_live *live, struct wal_store *store);

@@ -50,12 +50,15 @@ int wal_stream_trim_locked(struct wal_stream *stream, uint64_t first)
 	r = wal_stream_write_slot_locked(stream);
 	if (r < 0) {
 		stream->slot.first_seq = old;
+		wal_stream_publish_locked(stream);
 		return r;
 	}
 	stream->marked_relaxed = true;
 	wal_stream_mark_dirty_locked(stream, true);
 	atomic_fetch_add_explicit(&stream->store->trimmed, first - old, memory_order_relaxed);
-	return drop_segments_locked(stream);
+	r = drop_segments_locked(stream);
+	wal_stream_publish_locked(stream);
+	return r;
 }
 
 int wal_trim(struct wal_stream *stream, uint64_t first, uint32_t flags)

@@ -12,23 +12,27 @@
 
 int wal_wait_submit(struct wal_stream *stream, struct wal_wait *wait)
 {
-	int r = wal_stream_lock_live(stream, 0);
+	struct wal_board *board = &stream->board;
+	struct wal_stat stat;
+	int r;
 
 	assert(wait->done);
+	r = wal_stream_stat(stream, 0, &stat); /* from here on the board has the figures */
 	if (r < 0)
 		return r;
-	r = wait->seq < stream->live->visible;
-	if (!r) {
+	pthread_mutex_lock(&board->lock);
+	r = stream->deleted ? -EIDRM : wait->seq < board->stat.next;
+	if (r == 0) {
 		wait->stream = stream;
-		wait->next = stream->waits;
-		wait->prev = &stream->waits;
+		wait->next = board->waits;
+		wait->prev = &board->waits;
 		if (wait->next)
 			wait->next->prev = &wait->next;
-		stream->waits = wait;
-		stream->n_waits++;
+		board->waits = wait;
+		board->n_waits++;
 		atomic_fetch_add_explicit(&stream->store->waits, 1, memory_order_relaxed);
 	}
-	pthread_mutex_unlock(&stream->lock);
+	pthread_mutex_unlock(&board->lock);
 	return r;
 }
 
@@ -37,17 +41,17 @@ int wal_wait_cancel(struct wal_wait *wait)
 	struct wal_stream *stream = wait->stream;
 	int r = -ENOENT;
 
-	pthread_mutex_lock(&stream->lock);
+	pthread_mutex_lock(&stream->board.lock);
 	if (wait->prev) {
 		*wait->prev = wait->next;
 		if (wait->next)
 			wait->next->prev = wait->prev;
 		wait->prev = NULL;
-		stream->n_waits--;
+		stream->board.n_waits--;
 		atomic_fetch_sub_explicit(&stream->store->waits, 1, memory_order_relaxed);
 		r = 0;
 	}
-	pthread_mutex_unlock(&stream->lock);
+	pthread_mutex_unlock(&stream->board.lock);
 	return r;
 }
 

@@ -55,7 +55,7 @@ extern "C" {
 #define WAL_STREAM_ID_MAX ((UINT64_C(1) << 26) - 1) /* ids 1..this; 67 million streams ever created */
 
 /* Flags of calls that read. */
-#define WAL_NOWAIT 1u /* return -EAGAIN rather than wait for the disk */
+#define WAL_NOWAIT 1u /* return -EAGAIN rather than wait for the disk, or for another thread that does */
 
 struct wal_store;  /* an open store */
 struct wal_stream; /* a counted handle on one stream; cheap to keep: it holds no file open */
@@ -262,8 +262,8 @@ struct wal_stat {
 	uint64_t bytes;      /* header and content bytes of the records first..next-1, about: whole segments */
 	uint64_t disk_bytes; /* length of the segment files */
 	uint32_t segments;
-	bool durable;         /* appends are durable */
-	bool recovered;       /* false: only id, attr, last_time_ns and durable are set */
+	bool durable; /* appends are durable */
+	bool recovered; /* it was used since the store was opened; false: only id, attr, last_time_ns and durable are set */
 	bool stopped;         /* no more appends until the store is opened again */
 	uint64_t damaged;     /* damaged records met */
 	uint64_t synced;      /* all records before it are on disk; `next`, where it is durable */
@@ -273,13 +273,15 @@ struct wal_stat {
 				 approximation: the time of the newest segment file */
 };
 
-/* Figures of a stream. WAL_STAT_CHEAP never recovers the stream: `recovered` may be false then. */
+/* Figures of a stream. WAL_STAT_CHEAP never recovers the stream: `recovered` may be false then; and it never waits, nor does
+ * any stat of a stream that was recovered. WAL_NOWAIT: -EAGAIN where it was not. */
 #define WAL_STAT_CHEAP 2u
 int wal_stream_stat(struct wal_stream *stream, uint32_t flags, struct wal_stat *ret_stat);
 
 /* Changes owner and mode; durable when it returns in a durable stream. The whole of attr is set. */
 int wal_stream_set_attr(struct wal_stream *stream, const struct wal_attr *attr);
 
+/* Never waits. */
 int wal_stream_get_settings(struct wal_stream *stream, struct wal_settings *ret_settings);
 /* A change from relaxed to durable makes all earlier records durable first. */
 int wal_stream_set_settings(struct wal_stream *stream, const struct wal_settings *settings);
@@ -349,7 +351,7 @@ void wal_release(struct wal_stream *stream, uint64_t bytes);
 /* Would an append to this stream be refused at once? 0, -EROFS, -EIDRM. Never waits. */
 int wal_append_check(struct wal_stream *stream);
 
-/* The largest content that this stream takes, in bytes. */
+/* The largest content that this stream takes, in bytes. Never waits. */
 uint64_t wal_max_record(struct wal_stream *stream);
 
 /* A record whose content is written piece by piece, straight to disk, for contents over a few MiB. It becomes a
@@ -442,7 +444,8 @@ struct wal_wait {
 	struct wal_wait *next, **prev;
 	struct wal_stream *stream;
 };
-/* Returns 1 where it is there already (`done` is not called), 0 where `done` will be called, or an error. */
+/* Returns 1 where it is there already (`done` is not called), 0 where `done` will be called, or an error. Waits for the disk
+ * only where the stream must be recovered, which it is once wal_stream_stat says so. */
 int wal_wait_submit(struct wal_stream *stream, struct wal_wait *wait);
 /* 0: cancelled, `done` is not called. -ENOENT: it was called, or is being called. */
 int wal_wait_cancel(struct wal_wait *wait);

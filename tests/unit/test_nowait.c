@@ -1,0 +1,296 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Calls that must not wait do not, while another thread is held in a call to the system that has the stream's lock: a
+ * recovery, an append, a rename.
+ */
+#include "kit.h"
+
+#include <pthread.h>
+#include <unistd.h>
+
+#include "io.h"
+
+/* The system calls, one kind of which can be held. */
+static struct gate {
+	struct wal_io io;
+	pthread_mutex_t lock;
+	pthread_cond_t cond;
+	bool hold_read, hold_write, hold_rename;
+	unsigned held;
+} gate = { .lock = PTHREAD_MUTEX_INITIALIZER, .cond = PTHREAD_COND_INITIALIZER };
+
+static void pass(const bool *hold)
+{
+	pthread_mutex_lock(&gate.lock);
+	gate.held += *hold;
+	pthread_cond_broadcast(&gate.cond);
+	while (*hold)
+		pthread_cond_wait(&gate.cond, &gate.lock);
+	pthread_mutex_unlock(&gate.lock);
+}
+
+static ssize_t gate_pread(const struct wal_io *io, int fd, void *buf, size_t len, uint64_t off, bool nowait)
+{
+	(void)io;
+	pass(&gate.hold_read);
+	return wal_io_posix.pread(&wal_io_posix, fd, buf, len, off, nowait);
+}
+
+static ssize_t gate_pwrite(const struct wal_io *io, int fd, const void *buf, size_t len, uint64_t off)
+{
+	(void)io;
+	pass(&gate.hold_write);
+	return wal_io_posix.pwrite(&wal_io_posix, fd, buf, len, off);
+}
+
+static int gate_renameat(const struct wal_io *io, int dirfd, const char *from, const char *to, bool replace)
+{
+	(void)io;
+	pass(&gate.hold_rename);
+	return wal_io_posix.renameat(&wal_io_posix, dirfd, from, to, replace);
+}
+
+static void hold(bool *what)
+{
+	pthread_mutex_lock(&gate.lock);
+	gate.held = 0;
+	*what = true;
+	pthread_mutex_unlock(&gate.lock);
+}
+
+static void until_held(void)
+{
+	pthread_mutex_lock(&gate.lock);
+	while (gate.held == 0)
+		pthread_cond_wait(&gate.cond, &gate.lock);
+	pthread_mutex_unlock(&gate.lock);
+}
+
+static void let_go(bool *what)
+{
+	pthread_mutex_lock(&gate.lock);
+	*what = false;
+	pthread_cond_broadcast(&gate.cond);
+	pthread_mutex_unlock(&gate.lock);
+}
+
+static struct kit kit;
+static struct wal_stream *stream, *other;
+
+static int setup(void **state)
+{
+	(void)state;
+	kit_init(&kit);
+	gate.io = wal_io_posix;
+	gate.io.pread = gate_pread;
+	gate.io.pwrite = gate_pwrite;
+	gate.io.renameat = gate_renameat;
+	kit.opts.io = &gate.io;
+	kit_open(&kit);
+	stream = kit_stream(&kit, "s");
+	other = kit_stream(&kit, "other");
+	for (int i = 0; i < 10; i++)
+		(void)kit_append(stream, "text");
+	(void)kit_append(other, "text");
+	(void)alarm(50); /* a call that waits here waits for ever */
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	wal_stream_unref(stream);
+	wal_stream_unref(other);
+	kit_fini(&kit);
+	(void)alarm(0);
+	return 0;
+}
+
+/* None of these waits, whoever has the lock. What needs it is -EAGAIN. */
+static void ask(bool recovered)
+{
+	struct wal_entry entry = { .content = KEY("text") };
+	struct wal_append req = { .entries = &entry, .n = 1 };
+	struct wal_settings settings;
+	struct wal_record *record;
+	struct wal_stream *again;
+	struct wal_info info;
+	struct wal_stat stat;
+	uint64_t seq, off;
+	char buf[256];
+
+	assert_int_equal(wal_stream_stat(stream, WAL_STAT_CHEAP, &stat), 0);
+	assert_int_equal(stat.recovered, recovered);
+	assert_int_equal(stat.attr.uid, 1000);
+	assert_true(stat.durable);
+	assert_int_equal(stat.next, recovered ? 11 : 0);
+	assert_int_equal(wal_stream_stat(stream, WAL_NOWAIT, &stat), recovered ? 0 : -EAGAIN);
+	assert_int_equal(wal_stream_get_settings(stream, &settings), 0);
+	assert_int_equal(wal_append_check(stream), 0);
+	assert_int_equal(wal_max_record(stream), UINT64_C(1) << 30);
+	assert_int_equal(wal_stream_key(stream, buf), 1);
+	assert_int_equal(wal_reserve(stream, 1000, WAL_NOWAIT), 0);
+	wal_release(stream, 1000);
+	assert_true(wal_append_waits(stream, &req));
+	assert_int_equal(wal_record_info(stream, 1, WAL_NOWAIT, &info), -EAGAIN);
+	assert_int_equal(wal_record_open(stream, 1, WAL_NOWAIT, &record), -EAGAIN);
+	assert_int_equal(wal_read(stream, 1, 0, buf, sizeof(buf), WAL_NOWAIT), -EAGAIN);
+	assert_int_equal(wal_read_header(stream, 1, 0, buf, sizeof(buf), WAL_NOWAIT), -EAGAIN);
+	assert_int_equal(wal_tell(stream, 1, WAL_NOWAIT, &seq), -EAGAIN);
+	assert_int_equal(wal_locate(stream, 1, WAL_NOWAIT, &seq, &off), -EAGAIN);
+	assert_int_equal(wal_read_range(stream, 0, buf, sizeof(buf), WAL_NOWAIT), -EAGAIN);
+	assert_int_equal(wal_stream_open(kit.store, KEY("s"), &again), 0);
+	assert_ptr_equal(again, stream);
+	wal_stream_unref(again);
+}
+
+static void told(struct wal_wait *wait, int result)
+{
+	*(int *)wait->arg = result;
+}
+
+static void ask_waits(void)
+{
+	int result = 9;
+	struct wal_wait wait = { .seq = 20, .done = told, .arg = &result };
+
+	assert_int_equal(wal_wait_submit(stream, &wait), 0);
+	assert_int_equal(wal_wait_cancel(&wait), 0);
+	wait.seq = 5;
+	assert_int_equal(wal_wait_submit(stream, &wait), 1);
+	assert_int_equal(result, 9);
+}
+
+static void *read_one(void *arg)
+{
+	kit_expect_text(arg, 1, "text");
+	return NULL;
+}
+
+static void recovery(void **state)
+{
+	pthread_t thread;
+
+	(void)state;
+	wal_stream_unref(stream);
+	wal_stream_unref(other);
+	kit_reopen(&kit);
+	stream = kit_stream(&kit, "s");
+	other = kit_stream(&kit, "other");
+	hold(&gate.hold_read);
+	assert_int_equal(pthread_create(&thread, NULL, read_one, stream), 0);
+	until_held();
+	ask(false);
+	let_go(&gate.hold_read);
+	assert_int_equal(pthread_join(thread, NULL), 0);
+	assert_int_equal(kit_stat(stream).next, 11);
+}
+
+static void *append_one(void *arg)
+{
+	(void)kit_append(arg, "text");
+	return NULL;
+}
+
+static void append(void **state)
+{
+	struct wal_record *record;
+	pthread_t thread;
+	char buf[10];
+
+	(void)state;
+	assert_int_equal(wal_record_open(stream, 1, 0, &record), 0);
+	hold(&gate.hold_write);
+	assert_int_equal(pthread_create(&thread, NULL, append_one, stream), 0);
+	until_held();
+	ask(true);
+	ask_waits();
+	assert_int_equal(wal_record_read(record, 0, buf, sizeof(buf), WAL_NOWAIT), -EAGAIN);
+	wal_record_close(record);
+	let_go(&gate.hold_write);
+	assert_int_equal(pthread_join(thread, NULL), 0);
+	assert_int_equal(kit_stat(stream).next, 12);
+	ask_waits();
+}
+
+static void *rename_it(void *arg)
+{
+	assert_int_equal(wal_stream_rename(arg, KEY("renamed")), 0);
+	return NULL;
+}
+
+static void renamed(void **state)
+{
+	struct wal_stream *found;
+	struct wal_store_stat stat;
+	pthread_t thread;
+	char key[256];
+
+	(void)state;
+	hold(&gate.hold_rename);
+	assert_int_equal(pthread_create(&thread, NULL, rename_it, stream), 0);
+	until_held();
+	ask(true);
+	ask_waits();
+	assert_int_equal(wal_stream_open(kit.store, KEY("other"), &found), 0);
+	wal_stream_unref(found);
+	kit_expect_text(other, 1, "text");
+	assert_int_equal(kit_append(other, "more"), 2);
+	assert_int_equal(wal_store_stat(kit.store, &stat), 0);
+	assert_int_equal(stat.handles, 2);
+	let_go(&gate.hold_rename);
+	assert_int_equal(pthread_join(thread, NULL), 0);
+	assert_int_equal(wal_stream_key(stream, key), 7);
+	assert_string_equal(key, "renamed");
+	assert_int_equal(wal_stream_open(kit.store, KEY("s"), &found), -ENOENT);
+	assert_int_equal(wal_stream_open(kit.store, KEY("renamed"), &found), 0);
+	assert_ptr_equal(found, stream);
+	wal_stream_unref(found);
+}
+
+/* The store's settings go to every stream: the one that is being recovered holds up none of the others. */
+static void *set_all(void *arg)
+{
+	struct wal_settings settings = { .max_record = 1 << 30 };
+
+	(void)arg;
+	assert_int_equal(wal_store_set_settings(kit.store, &settings), 0);
+	return NULL;
+}
+
+static void settings(void **state)
+{
+	pthread_t thread, setter;
+
+	(void)state;
+	wal_stream_unref(stream);
+	wal_stream_unref(other);
+	kit_reopen(&kit);
+	stream = kit_stream(&kit, "s");
+	other = kit_stream(&kit, "other");
+	kit_expect_text(other, 1, "text");
+	hold(&gate.hold_read);
+	assert_int_equal(pthread_create(&thread, NULL, read_one, stream), 0);
+	until_held();
+	assert_int_equal(pthread_create(&setter, NULL, set_all, NULL), 0);
+	for (int i = 0; i < 200; i++) { /* somewhere among these it waits for the lock of the one */
+		ask(false);
+		assert_int_equal(kit_append(other, "more"), i + 2);
+	}
+	let_go(&gate.hold_read);
+	assert_int_equal(pthread_join(thread, NULL), 0);
+	assert_int_equal(pthread_join(setter, NULL), 0);
+}
+
+#define CASE(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		CASE(recovery),
+		CASE(append),
+		CASE(renamed),
+		CASE(settings),
+	};
+
+	return cmocka_run_group_tests_name("nowait", tests, NULL, NULL);
+}
