@@ -221,6 +221,20 @@ void assert_text_records(const struct mnt *m, const char *stream, size_t n, cons
 	assert_records(m, stream, n, want);
 }
 
+uint64_t figure(const struct mnt *m, const char *name)
+{
+	char *text = slurp(mp(m, ".walfs/stats"), NULL), *at = text;
+	uint64_t value = 0;
+
+	while (*at && (strncmp(at, name, strlen(name)) != 0 || at[strlen(name)] != ' '))
+		at += strcspn(at, "\n") + 1;
+	if (!*at)
+		fail_msg("no %s in stats", name);
+	value = strtoull(at + strlen(name), NULL, 10);
+	free(text);
+	return value;
+}
+
 char **names_of(const char *dir, size_t *ret_n)
 {
 	size_t n = 0, size = 64;

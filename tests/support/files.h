@@ -63,6 +63,9 @@ void assert_text_records(const struct mnt *m, const char *stream, size_t n, cons
 /* Flips a bit of the byte where `text` stands in a segment file of the stream, once, `skip` bytes behind its start. */
 void flip_bit(const struct mnt *m, const char *stream, const char *text, size_t skip);
 
+/* A figure of .walfs/stats. */
+uint64_t figure(const struct mnt *m, const char *name);
+
 /* The names in a directory in the order of readdir, without . and .., ended by NULL. Free with names_free. */
 char **names_of(const char *dir, size_t *ret_n);
 void names_free(char **names);
