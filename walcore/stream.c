@@ -78,6 +78,27 @@ void wal_stream_close_files_locked(struct wal_stream *stream, const struct wal_s
 	}
 }
 
+/* Streams of which records or iterators are open stay live, however many, and would keep their files open. Of those that
+ * nobody reads or syncs just now some are closed; each is opened again when it is needed. Called with the lock of a stream held, which
+ * is passed over. */
+static void close_some_files(struct wal_store *store)
+{
+	int goal = (int)(store->live_max + store->live_max / 2);
+
+	pthread_mutex_lock(&store->live_lock);
+	for (uint32_t i = 0; i < store->n_live && atomic_load(&store->open_files) > goal; i++) {
+		struct wal_stream *stream = store->live;
+
+		store->live = stream->ring_next;
+		if (pthread_mutex_trylock(&stream->lock) != 0)
+			continue;
+		if (stream->live && stream->live->pending == 0)
+			wal_stream_close_files_locked(stream, NULL);
+		pthread_mutex_unlock(&stream->lock);
+	}
+	pthread_mutex_unlock(&store->live_lock);
+}
+
 int wal_stream_pin_locked(struct wal_stream *stream, struct wal_segment *seg)
 {
 	struct wal_store *store = stream->store;
@@ -89,6 +110,8 @@ int wal_stream_pin_locked(struct wal_stream *stream, struct wal_segment *seg)
 			return -EIDRM;
 		if (stream->live && seg != wal_stream_last(stream)) /* two at a time: the last one and this one */
 			wal_stream_close_files_locked(stream, wal_stream_last(stream));
+		if (atomic_load(&store->open_files) >= (int)(2 * store->live_max))
+			close_some_files(store);
 		wal_stream_path(stream, seg->id.first, WAL_SUFFIX_SEGMENT, path, sizeof(path));
 		fd = wal_io_open(store->io, store->dirfd, path, store->rdonly ? O_RDONLY : O_RDWR, 0);
 		if (fd < 0)
