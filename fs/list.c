@@ -28,6 +28,7 @@ struct list_file {
 	uint64_t end_seq;          /* where this listing ends */
 	uint64_t next_off;         /* where the kernel goes on, unless somebody seeks */
 	struct wal_keys *keys;     /* owned */
+	bool keeps_keys;           /* between reads */
 	uint64_t keys_off;         /* the offset at which the keys are */
 };
 
@@ -274,6 +275,19 @@ static int put_root(struct listing *list, uint64_t *off)
 	return err;
 }
 
+/* A list of keys holds a file open. Who has his share of these opens it anew with each read. */
+static void keep_or_close_keys(struct list_file *file)
+{
+	if (!file->keys || file->keeps_keys)
+		return;
+	file->keeps_keys = walfs_user_take(file->file.user, WALFS_LISTINGS, 1) == 0;
+	if (file->keeps_keys)
+		return;
+	wal_keys_close(file->keys);
+	file->keys = NULL;
+	file->keys_off = 0;
+}
+
 /* ---- handlers ---------------------------------------------------------------------------------------- */
 
 static int fill_from(struct listing *list, uint64_t *off)
@@ -316,6 +330,7 @@ static int read_list(struct walfs_call *call, bool plus)
 		.size = call->size < WALFS_SCRATCH_BYTES ? call->size : WALFS_SCRATCH_BYTES,
 	};
 	int err = fill(&list);
+	keep_or_close_keys(list.file);
 	/* What is in the buffer is counted as looked up: an error must wait for the next call. */
 	if (err < 0 && list.used == 0)
 		return err;
@@ -335,6 +350,8 @@ int walfs_list_read_plus(struct walfs_call *call)
 
 static void close_file(struct walfs *fs, struct list_file *file)
 {
+	if (file->keeps_keys)
+		walfs_user_give(file->file.user, WALFS_LISTINGS, 1);
 	walfs_file_remove(&fs->files, &file->file);
 	wal_iter_close(file->iter);
 	if (file->keys)

@@ -23,13 +23,16 @@
 #define MAX_RECORD_DEFAULT ((uint64_t)1 << 30) /* the engine's */
 #define RECORDS_PENDING 4                      /* of the largest size: what a user may have pending unless set */
 #define NOFILE_DEFAULT 1024
-#define DRAFTS_PART 4 /* of our open files, drafts may be one in so many */
+/* Of our open files the engine takes half; one in so many may be drafts, and listings. Each takes some 64 KiB, too. */
+#define DRAFTS_PART 4
+#define LISTINGS_PART 8
+#define DRAFTS_MAX 4096
 
-static uint64_t drafts_max(void)
+static uint64_t open_files_max(void)
 {
 	struct rlimit limit = { .rlim_cur = NOFILE_DEFAULT };
 	(void)getrlimit(RLIMIT_NOFILE, &limit); /* keeps the guess where it fails */
-	return limit.rlim_cur / DRAFTS_PART;
+	return limit.rlim_cur < DRAFTS_MAX * DRAFTS_PART ? limit.rlim_cur : DRAFTS_MAX * DRAFTS_PART;
 }
 
 void walfs_users_init(struct walfs_users *users, const struct walfs_opts *opts)
@@ -40,7 +43,8 @@ void walfs_users_init(struct walfs_users *users, const struct walfs_opts *opts)
 	*users = (struct walfs_users){
 		.total = { [WALFS_MEMORY] = WALFS_MEMORY_BYTES,
 			   [WALFS_HELD] = WALFS_HELD_BYTES,
-			   [WALFS_DRAFTS] = drafts_max() },
+			   [WALFS_DRAFTS] = open_files_max() / DRAFTS_PART,
+			   [WALFS_LISTINGS] = open_files_max() / LISTINGS_PART },
 		.limit = { [WALFS_FILES] = opts->user_files ? opts->user_files : WALFS_USER_FILES,
 			   [WALFS_PENDING] = opts->user_pending ? opts->user_pending : RECORDS_PENDING * max_record },
 		.owner = geteuid(),

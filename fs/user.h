@@ -14,11 +14,12 @@
 #include <uthash.h>
 
 enum walfs_thing {
-	WALFS_FILES,   /* open files and directories */
-	WALFS_PENDING, /* bytes of records that are not committed, wherever they are */
-	WALFS_DRAFTS,  /* of these, drafts: each is an open file of ours */
-	WALFS_MEMORY,  /* and bytes of buffers: pending.c */
-	WALFS_HELD,    /* other memory that a user can make grow: texts, headers, writes that queue */
+	WALFS_FILES,    /* open files and directories */
+	WALFS_PENDING,  /* bytes of records that are not committed, wherever they are */
+	WALFS_DRAFTS,   /* of these, drafts: each is an open file of ours */
+	WALFS_LISTINGS, /* of the root, that keep a file of ours open between reads */
+	WALFS_MEMORY,   /* and bytes of buffers: pending.c */
+	WALFS_HELD,     /* other memory that a user can make grow: texts, headers, writes that queue */
 	WALFS_THINGS,
 };
 

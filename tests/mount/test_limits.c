@@ -4,6 +4,7 @@
  */
 #include "files.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <signal.h>
@@ -376,11 +377,89 @@ static void open_files(void **state)
 		0);
 }
 
+/* A user who lists, reads and writes as much as he can at once, and then waits. Tells on `done`. */
+static void take_all(const struct mnt *m, int done)
+{
+	static char buf[1 << 20];
+	unsigned lists = 0, drafts = 0;
+
+	for (unsigned i = 0; i < 150; i++) {
+		DIR *dir = opendir(m->at);
+
+		expect(dir && readdir(dir));
+		lists++;
+	}
+	for (unsigned i = 1; i <= 200; i++) {
+		int fd = open(mp(m, "s%u/1", i), O_RDONLY);
+
+		expect(fd >= 0 && read(fd, buf, 1) == 1);
+	}
+	for (;;) {
+		int fd = open(mp(m, "s1/append"), O_WRONLY);
+
+		expect(fd >= 0);
+		if (write(fd, buf, sizeof(buf)) < 0 || write(fd, buf, 10) < 0)
+			break;
+		drafts++;
+	}
+	expect(errno == EDQUOT && drafts > 8);
+	printf("# %u listings, %u large records\n", lists, drafts);
+	(void)fflush(stdout);
+	expect(write(done, "x", 1) == 1);
+	(void)pause();
+	_exit(1);
+}
+
+/* What one user opens at once leaves open files of the daemon to others. */
+static void descriptors(void **state)
+{
+	struct mnt *m = *state;
+	char *walfs = strdup(getenv("WALFS"));
+	int done[2];
+	pid_t pid;
+	char c;
+
+	/* The daemon alone, and for good. */
+	assert_int_equal(run_sh(0,
+				"printf '#!/bin/sh\\nulimit -n 200 && exec \"%s\" \"$@\"\\n' > '%s' && chmod 755 '%s'",
+				walfs, tp(m, "walfs"), tp(m, "walfs")),
+			 0);
+	must(setenv("WALFS", tp(m, "walfs"), 1));
+	start(m, "relaxed");
+	must(setenv("WALFS", walfs, 1));
+	free(walfs);
+	assert_int_equal(sh(m, "for i in $(seq 200); do mkdir -m 777 s$i && echo x > s$i/append || exit 1; done"), 0);
+	must(pipe(done));
+	pid = run_fork_as(OTHER, OTHER, 0);
+	if (pid == 0)
+		take_all(m, done[1]);
+	must(close(done[1]));
+	assert_int_equal(must(read(done[0], &c, 1)), 1);
+	AS(OWNER, {
+		static char big[3 << 20];
+		size_t n;
+
+		expect(mkdir(mp(m, "t"), 0700) == 0);
+		put(mp(m, "t/append"), O_WRONLY, BYTES("x"));
+		put(mp(m, "t/append"), O_WRONLY, (struct bytes){ big, sizeof(big) });
+		assert_file(mp(m, "t/1"), BYTES("x"));
+		names_free(names_of(m->at, &n));
+		expect(n == 203);
+		for (unsigned i = 1; i <= 200; i++)
+			assert_file(mp(m, "s%u/1", i), BYTES("x\n"));
+	});
+	assert_file(mp(m, ".walfs/status"), BYTES("ok\n"));
+	must(kill(pid, SIGKILL));
+	assert_int_equal(run_wait(pid, 30), 128 + SIGKILL);
+	must(close(done[0]));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		MNT_TEST_BARE(files),   MNT_TEST_BARE(pending),       MNT_TEST_BARE(memory),     MNT_TEST_BARE(queue),
-		MNT_TEST_BARE(headers), MNT_TEST_BARE(slow_requests), MNT_TEST_BARE(open_files),
+		MNT_TEST_BARE(files),      MNT_TEST_BARE(pending),     MNT_TEST_BARE(memory),
+		MNT_TEST_BARE(queue),      MNT_TEST_BARE(headers),     MNT_TEST_BARE(slow_requests),
+		MNT_TEST_BARE(open_files), MNT_TEST_BARE(descriptors),
 	};
 
 	return mnt_main("limits", tests, sizeof(tests) / sizeof(*tests));
