@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * The kernel queues the RELEASE before the process that closed returns to its program, and requests are read in order: what
+ * The kernel queues the RELEASE before the process that closed returns to its program, and requests are read in order, as
+ * long as there are no more RELEASEs than may be under way (ops.c asks for as many as there can be): what
  * that process or one that waited for it asks comes after. So it is enough to count. A call waits until as many commits
  * have ended as had begun when it came, and then runs again; it never waits twice.
  *

@@ -4,8 +4,8 @@
  * record. So its number is a token, given out here and nowhere else.
  *
  * A claim says who creates. A creator counts while it has bytes, which a close or its RELEASE will commit; one without
- * bytes counts while a process has it open, since its RELEASE comes some time after the last close, and the next one must
- * not be refused because of that. Where /proc does not tell, until the RELEASE.
+ * bytes counts while a process has it open, since its RELEASE can come some time after the last close, when many are under way,
+ * and the next one must not be refused because of that. Where /proc does not tell, until the RELEASE.
  *
  * A look at /proc can miss a descriptor that is being moved, as shells do. So a claim that was taken over is over: its file
  * gets -ESTALE when it writes. Of those who may write there is one, therefore, and only an append can make its close

@@ -60,6 +60,8 @@ static void op_init(void *userdata, struct fuse_conn_info *conn)
 {
 	struct walfs *fs = userdata;
 	conn->max_write = WALFS_MAX_WRITE;
+	/* Of RELEASEs more than this are kept back by the kernel, behind whatever comes then: await.c counts on their order. */
+	conn->max_background = UINT16_MAX;
 	conn->want &= ~(unsigned)FUSE_CAP_WRITEBACK_CACHE;
 	conn->want |= conn->capable & (FUSE_CAP_ATOMIC_O_TRUNC | FUSE_CAP_READDIRPLUS | FUSE_CAP_READDIRPLUS_AUTO);
 	if (fs->ready)

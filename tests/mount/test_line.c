@@ -259,8 +259,10 @@ static void flags(void **state)
 	put_text(fd, "e\nf\n");
 	assert_true(figure(m, "syncs") > syncs);
 	put_text(fd, "g");
+	put_text(fd, "h\ni");
+	put_text(fd, "j");
 	must(close(fd));
-	assert_texts(m, "s", "a\n", "b\n", "cd\n", "e\n", "f\n", "g");
+	assert_texts(m, "s", "a\n", "b\n", "cd\n", "e\n", "f\n", "gh\n", "ij");
 }
 
 /* A staged header is append's, and waits for that. */

@@ -122,6 +122,44 @@ static void empty_creations(void **state)
 	assert_texts(m, "s", "x");
 }
 
+/* The same while many RELEASEs are under way that take long; and who asks then sees what they commit. */
+static void late_releases(void **state)
+{
+	enum { FILES = 60, LEN = 2 << 20 };
+	struct mnt *m = *state;
+	char *big = malloc(LEN);
+	int fds[FILES], hold[2];
+	char c;
+
+	assert_non_null(big);
+	memset(big, 'x', LEN);
+	make_stream(m, "s");
+	make_stream(m, "slow");
+	must(pipe(hold));
+	for (unsigned i = 0; i < FILES; i++)
+		fds[i] = (int)must(open(mp(m, "slow/append"), O_WRONLY));
+	pid_t pid = run_fork();
+	if (pid == 0) { /* not the opener, so what it leaves is committed in RELEASEs */
+		for (unsigned i = 0; i < FILES; i++)
+			if (write(fds[i], big, LEN) != LEN)
+				_exit(1);
+		_exit(write(hold[1], "x", 1) != 1);
+	}
+	for (unsigned i = 0; i < FILES; i++)
+		must(close(fds[i]));
+	assert_int_equal(must(read(hold[0], &c, 1)), 1);
+	assert_int_equal(run_reap(pid, 60), 0);
+	assert_int_equal(last_seq(m, "slow"), FILES);
+	for (unsigned i = 0; i < 100; i++)
+		must(close((int)must(create(m, "1", CREATE))));
+	put(mp(m, "s/1"), CREATE, BYTES("x"));
+	assert_texts(m, "s", "x");
+	assert_int_equal(last_seq(m, "slow"), FILES);
+	must(close(hold[0]));
+	must(close(hold[1]));
+	free(big);
+}
+
 /* While one has it open another gets EEXIST, with or without O_EXCL, but appends go on. */
 static void one_creator(void **state)
 {
@@ -418,10 +456,19 @@ static void tools(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		MNT_TEST(becomes_the_record),    MNT_TEST(other_names),   MNT_TEST(empty_creations),
-		MNT_TEST(one_creator),           MNT_TEST(gone_at_write), MNT_TEST(gone_at_close),
-		MNT_TEST_RELAXED(gone_at_close), MNT_TEST(commits_once),  MNT_TEST(killed_creators),
-		MNT_TEST(staged_header),         MNT_TEST_BARE(users),    MNT_TEST(tools),
+		MNT_TEST(becomes_the_record),
+		MNT_TEST(other_names),
+		MNT_TEST(empty_creations),
+		MNT_TEST(late_releases),
+		MNT_TEST(one_creator),
+		MNT_TEST(gone_at_write),
+		MNT_TEST(gone_at_close),
+		MNT_TEST_RELAXED(gone_at_close),
+		MNT_TEST(commits_once),
+		MNT_TEST(killed_creators),
+		MNT_TEST(staged_header),
+		MNT_TEST_BARE(users),
+		MNT_TEST(tools),
 	};
 
 	return mnt_main("next", tests, sizeof(tests) / sizeof(*tests));
