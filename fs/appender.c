@@ -210,15 +210,17 @@ int walfs_appender_submit(struct walfs_call *call, struct walfs_appender *file, 
 
 	file->answer = *answer;
 	if (!(call->wait & WAL_NOWAIT)) {
+		file->req.flags &= ~WAL_APPEND_NOWAIT;
 		result = wal_append(stream, &file->req);
 	} else {
-		if (wal_append_waits(stream, &file->req))
-			return -EAGAIN;
 		walfs_files_begin(&fs->files);
+		file->req.flags |= WAL_APPEND_NOWAIT;
 		result = wal_append_submit(stream, &file->req);
 		if (result == 0)
 			return 0; /* commit_done goes on, or is through with it already */
 		walfs_files_end(&fs->files);
+		if (result == -EAGAIN)
+			return result;
 	}
 	settle(file, result < 0 ? result : 0);
 	return walfs_appender_finish(file, &file->answer, result < 0 ? result : 0);

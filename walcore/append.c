@@ -232,9 +232,9 @@ void wal_append_complete(struct wal_append *req, int result)
 static int submit(struct wal_stream *stream, struct wal_append *req)
 {
 	struct wal_store *store = stream->store;
+	bool nowait = req->flags & WAL_APPEND_NOWAIT, journaled;
 	uint64_t len, reserved = 0, payload;
 	struct wal_image image;
-	bool journaled;
 	int r;
 
 	if (store->rdonly)
@@ -247,18 +247,20 @@ static int submit(struct wal_stream *stream, struct wal_append *req)
 	if (r < 0)
 		return r;
 again:
-	r = wal_append_lock(stream);
+	r = wal_append_lock(stream, nowait ? WAL_NOWAIT : 0);
 	if (r < 0)
 		goto out;
 	journaled = wal_append_journaled_locked(stream);
 	if (journaled && reserved == 0) { /* room in the journal is waited for without the lock */
 		pthread_mutex_unlock(&stream->lock);
 		if (len > wal_journal_payload_max(&store->journal)) {
-			r = req->n == 1 ? wal_draft_append(stream, req) : wal_batch_append(stream, req, &image);
+			r = nowait        ? -EAGAIN
+			    : req->n == 1 ? wal_draft_append(stream, req)
+					  : wal_batch_append(stream, req, &image);
 			goto out;
 		}
 		reserved = wal_entry_len(len) + WAL_JOURNAL_EXTRA;
-		r = wal_journal_reserve(&store->journal, reserved, false);
+		r = wal_journal_reserve(&store->journal, reserved, nowait);
 		if (r < 0) {
 			reserved = 0;
 			goto out;
@@ -266,6 +268,8 @@ again:
 		goto again;
 	}
 	r = wal_append_allowed_locked(stream, req);
+	if (r == 0 && nowait && !journaled && req->flags & WAL_APPEND_DURABLE)
+		r = -EAGAIN; /* a sync of the segment would follow */
 	if (r == 0) {
 		req->stream = stream;
 		r = append_locked(stream, req, &image, journaled, &reserved);
@@ -285,6 +289,8 @@ static int submit_any(struct wal_stream *stream, struct wal_append *req)
 	int r;
 
 	req->priv[WAL_PRIV_OWN_DRAFT] = 0;
+	if (req->draft && req->flags & WAL_APPEND_NOWAIT)
+		return -EAGAIN;
 	r = req->draft ? wal_draft_commit(stream, req) : submit(stream, req);
 	if (r != 1)
 		return r;
@@ -324,28 +330,4 @@ int wal_append(struct wal_stream *stream, struct wal_append *req)
 	}
 	sem_destroy(&sem);
 	return r < 0 ? r : 0;
-}
-
-bool wal_append_waits(struct wal_stream *stream, const struct wal_append *req)
-{
-	struct wal_journal *journal = &stream->store->journal;
-	uint64_t len = 0;
-	bool waits, journaled;
-
-	if (req->draft || pthread_mutex_trylock(&stream->lock) != 0)
-		return true;
-	waits = stream->batching || (!stream->live && !stream->deleted);
-	journaled = wal_append_journaled_locked(stream);
-	pthread_mutex_unlock(&stream->lock);
-	if (waits || !journaled)
-		return waits || (req->flags & WAL_APPEND_DURABLE);
-	for (uint32_t i = 0; i < req->n; i++)
-		len += wal_record_len(req->entries[i].header.len, req->entries[i].content.len);
-	if (len > wal_journal_payload_max(journal))
-		return true;
-	len = wal_entry_len(len) + WAL_JOURNAL_EXTRA;
-	if (wal_journal_reserve(journal, len, true) == -EAGAIN)
-		return true;
-	wal_journal_unreserve(journal, len);
-	return false;
 }

@@ -13,23 +13,26 @@
 #include "banned.h"
 #include "stream.h"
 
-int wal_append_lock(struct wal_stream *stream)
+int wal_append_lock(struct wal_stream *stream, uint32_t flags)
 {
 	int r;
 
 	for (;;) {
-		r = wal_stream_lock_live(stream, 0);
+		r = wal_stream_lock_live(stream, flags);
 		if (r < 0 || !stream->batching)
 			return r;
-		pthread_cond_wait(&stream->cond, &stream->lock);
+		if (!(flags & WAL_NOWAIT))
+			pthread_cond_wait(&stream->cond, &stream->lock);
 		pthread_mutex_unlock(&stream->lock);
+		if (flags & WAL_NOWAIT)
+			return -EAGAIN;
 	}
 }
 
 /* Writes the records and keeps others from appending. */
 static int begin(struct wal_stream *stream, struct wal_append *req, struct wal_image *image, uint64_t *reserved)
 {
-	int r = wal_append_lock(stream);
+	int r = wal_append_lock(stream, 0);
 
 	if (r < 0)
 		return r;

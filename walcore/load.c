@@ -212,7 +212,26 @@ static int reindex_locked(struct wal_stream *stream, struct wal_segment *seg, bo
 	/* So that it need not be done again; not where there is damage, which may have been known better before. */
 	if (!last && !gaps.any)
 		wal_stream_save_index_locked(stream, seg, end.seq);
+	wal_stream_drop_indexes_locked(stream, seg);
 	return 0;
+}
+
+void wal_stream_drop_indexes_locked(struct wal_stream *stream, const struct wal_segment *keep)
+{
+	struct wal_live *live = stream->live;
+	uint64_t points = 0;
+
+	for (size_t i = 0; i + 1 < live->n; i++)
+		points += live->segs[i]->index.n;
+	for (size_t i = 0; i + 1 < live->n && points > stream->store->index_points_kept; i++) {
+		struct wal_segment *seg = live->segs[i];
+
+		if (seg == keep || !seg->saved)
+			continue;
+		points -= seg->index.n;
+		wal_index_fini(&seg->index);
+		seg->indexed = false;
+	}
 }
 
 int wal_stream_load_segment_locked(struct wal_stream *stream, struct wal_segment *seg)
@@ -236,7 +255,8 @@ int wal_stream_load_segment_locked(struct wal_stream *stream, struct wal_segment
 		return note(stream, seg, reindex_locked(stream, seg, false), "its records cannot be read");
 	seg->content = end.pos +
 		       (end.seq < live->segs[i + 1]->id.first); /* what is missing behind it counts for something */
-	seg->indexed = seg->unproven = true;
+	seg->indexed = seg->unproven = seg->saved = true;
+	wal_stream_drop_indexes_locked(stream, seg);
 	return 0;
 }
 

@@ -300,6 +300,7 @@ static void apply_defaults(struct wal_store *store)
 		opts->open_files_max = (uint32_t)wal_min_u64(limit.rlim_cur / 2, WAL_OPEN_FILES_DEFAULT_MAX);
 	}
 	opts->open_files_max = (uint32_t)wal_max_u64(opts->open_files_max, WAL_OPEN_FILES_MIN);
+	store->index_points_kept = WAL_INDEX_POINTS_KEPT;
 	store->live_max = opts->open_files_max / 2; /* a live stream has up to two files open */
 }
 

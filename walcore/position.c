@@ -148,6 +148,7 @@ static void look_init(struct look *look, struct wal_stream *stream)
 {
 	look->stream = stream; /* not all of it: it is large */
 	look->seg = NULL;
+	look->base = look->first_seq = look->end = 0;
 	look->n = 0;
 	look->scan.nowait = false;
 }

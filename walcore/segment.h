@@ -32,6 +32,7 @@ struct wal_segment {
 	bool loaded;      /* id, size and seed are known */
 	bool headless;    /* nothing of its head can be read: its records are damaged */
 	bool indexed;     /* index is complete */
+	bool saved;       /* and so is its file, as far as is known */
 	bool unproven;    /* it is from a file: where it leads to damage, the records are asked */
 	bool dirty;       /* has bytes that no sync covered */
 	bool unjournaled; /* neither synced nor in the journal: what is journaled behind it needs its beginning there */

@@ -28,6 +28,7 @@ struct wal_store {
 	int dirfd, state_fd, lock_fd;
 	bool rdonly;
 	uint32_t live_max;
+	uint64_t index_points_kept;
 	struct wal_marker marker;
 	struct wal_journal journal;
 

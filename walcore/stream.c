@@ -236,17 +236,18 @@ static int create_segment(struct wal_stream *stream, struct wal_segment *seg, co
 	return 0;
 }
 
-void wal_stream_save_index_locked(struct wal_stream *stream, const struct wal_segment *seg, uint64_t next)
+void wal_stream_save_index_locked(struct wal_stream *stream, struct wal_segment *seg, uint64_t next)
 {
 	struct wal_store *store = stream->store;
 	char path[WAL_PATH_MAX];
 
-	if (seg->index.n < WAL_INDEX_SAVE_MIN || store->rdonly)
+	seg->saved = seg->index.n < WAL_INDEX_SAVE_MIN; /* as good as */
+	if (seg->saved || store->rdonly)
 		return;
 	wal_stream_path(stream, seg->id.first, WAL_SUFFIX_INDEX, path, sizeof(path));
 	/* A cache: without it the segment is scanned when it is next read. */
-	(void)wal_index_save(&seg->index, store->io, store->dirfd, path, seg->id.salt,
-			     (struct wal_point){ next, seg->size, seg->content });
+	seg->saved = wal_index_save(&seg->index, store->io, store->dirfd, path, seg->id.salt,
+				    (struct wal_point){ next, seg->size, seg->content }) == 0;
 }
 
 void wal_stream_seal_locked(struct wal_stream *stream, struct wal_segment *seg)
@@ -254,6 +255,7 @@ void wal_stream_seal_locked(struct wal_stream *stream, struct wal_segment *seg)
 	stream->live->bytes += seg->size - WAL_HEAD_BYTES;
 	if (seg->indexed)
 		wal_stream_save_index_locked(stream, seg, stream->live->next);
+	wal_stream_drop_indexes_locked(stream, NULL);
 }
 
 void wal_stream_journal_segment_locked(struct wal_stream *stream, uint64_t *reserved)

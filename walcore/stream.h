@@ -136,7 +136,7 @@ void wal_stream_close_files_locked(struct wal_stream *stream, const struct wal_s
 void wal_stream_apply_settings_locked(struct wal_stream *stream);
 
 /* Saves a complete index of a segment that ends before number `next`. */
-void wal_stream_save_index_locked(struct wal_stream *stream, const struct wal_segment *seg, uint64_t next);
+void wal_stream_save_index_locked(struct wal_stream *stream, struct wal_segment *seg, uint64_t next);
 /* A segment gets no more records: its bytes are counted, its index saved. It is not in `live` yet as the last one. */
 void wal_stream_seal_locked(struct wal_stream *stream, struct wal_segment *seg);
 
@@ -150,6 +150,8 @@ int wal_stream_load_segment_locked(struct wal_stream *stream, struct wal_segment
 /* The index led to damage, or (wrong) to what is no damage and yet does not fit: it is made anew from the records where they
  * know better. Once it was, there is nothing more to be done. The segment is pinned and counted; no lock held. */
 int wal_stream_prove_index(struct wal_stream *stream, struct wal_segment *seg, bool wrong);
+/* Where indexes of too many sealed segments are in memory, those go that can be read again, but for that of `keep`. */
+void wal_stream_drop_indexes_locked(struct wal_stream *stream, const struct wal_segment *keep);
 /* Makes sure that the position of segment i is known. -EAGAIN with WAL_NOWAIT where something must be read for it. */
 int wal_stream_load_pos_locked(struct wal_stream *stream, size_t i, uint32_t flags);
 
@@ -212,8 +214,8 @@ enum {
 };
 
 /* batch.c */
-/* wal_stream_lock_live for those who append: waits for a large batch that is under way. */
-int wal_append_lock(struct wal_stream *stream);
+/* wal_stream_lock_live for those who append: waits for a large batch that is under way, too. */
+int wal_append_lock(struct wal_stream *stream, uint32_t flags);
 /* A batch too large for the journal. Returns as wal_append_submit, but never 1. Waits for the disk. */
 int wal_batch_append(struct wal_stream *stream, struct wal_append *req, struct wal_image *image);
 

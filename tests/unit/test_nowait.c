@@ -6,6 +6,7 @@
 #include "kit.h"
 
 #include <pthread.h>
+#include <semaphore.h>
 #include <unistd.h>
 
 #include "io.h"
@@ -15,7 +16,7 @@ static struct gate {
 	struct wal_io io;
 	pthread_mutex_t lock;
 	pthread_cond_t cond;
-	bool hold_read, hold_write, hold_rename;
+	bool hold_read, hold_write, hold_rename, hold_sync;
 	unsigned held;
 } gate = { .lock = PTHREAD_MUTEX_INITIALIZER, .cond = PTHREAD_COND_INITIALIZER };
 
@@ -48,6 +49,17 @@ static int gate_renameat(const struct wal_io *io, int dirfd, const char *from, c
 	(void)io;
 	pass(&gate.hold_rename);
 	return wal_io_posix.renameat(&wal_io_posix, dirfd, from, to, replace);
+}
+
+/* A segment's sync; the journal's is not held. */
+static int gate_fdatasync(const struct wal_io *io, int fd)
+{
+	struct stat st;
+
+	(void)io;
+	if (fstat(fd, &st) == 0 && st.st_size != 65536)
+		pass(&gate.hold_sync);
+	return 0;
 }
 
 static void hold(bool *what)
@@ -85,6 +97,7 @@ static int setup(void **state)
 	gate.io.pread = gate_pread;
 	gate.io.pwrite = gate_pwrite;
 	gate.io.renameat = gate_renameat;
+	gate.io.fdatasync = gate_fdatasync;
 	kit.opts.io = &gate.io;
 	kit_open(&kit);
 	stream = kit_stream(&kit, "s");
@@ -106,11 +119,17 @@ static int teardown(void **state)
 	return 0;
 }
 
+static void appended(struct wal_append *req, int result)
+{
+	assert_int_equal(result, 0);
+	sem_post(req->arg);
+}
+
 /* None of these waits, whoever has the lock. What needs it is -EAGAIN. */
 static void ask(bool recovered)
 {
 	struct wal_entry entry = { .content = KEY("text") };
-	struct wal_append req = { .entries = &entry, .n = 1 };
+	struct wal_append req = { .entries = &entry, .n = 1, .flags = WAL_APPEND_NOWAIT, .done = appended };
 	struct wal_settings settings;
 	struct wal_record *record;
 	struct wal_stream *again;
@@ -131,7 +150,7 @@ static void ask(bool recovered)
 	assert_int_equal(wal_stream_key(stream, buf), 1);
 	assert_int_equal(wal_reserve(stream, 1000, WAL_NOWAIT), 0);
 	wal_release(stream, 1000);
-	assert_true(wal_append_waits(stream, &req));
+	assert_int_equal(wal_append_submit(stream, &req), -EAGAIN);
 	assert_int_equal(wal_record_info(stream, 1, WAL_NOWAIT, &info), -EAGAIN);
 	assert_int_equal(wal_record_open(stream, 1, WAL_NOWAIT, &record), -EAGAIN);
 	assert_int_equal(wal_read(stream, 1, 0, buf, sizeof(buf), WAL_NOWAIT), -EAGAIN);
@@ -282,14 +301,77 @@ static void settings(void **state)
 	assert_int_equal(pthread_join(setter, NULL), 0);
 }
 
+/* WAL_APPEND_NOWAIT: what must wait is refused, and nothing happened. */
+static int submit(struct wal_span content, uint32_t flags, struct wal_draft *draft)
+{
+	struct wal_entry entry = { .content = content };
+	struct wal_append req = {
+		.entries = &entry, .n = 1, .flags = flags | WAL_APPEND_NOWAIT, .draft = draft, .done = appended
+	};
+	sem_t sem;
+	int r;
+
+	assert_int_equal(sem_init(&sem, 0, 0), 0);
+	req.arg = &sem;
+	r = wal_append_submit(stream, &req);
+	while (r == 0 && sem_wait(&sem) < 0)
+		;
+	(void)sem_destroy(&sem);
+	return r;
+}
+
+static void appends(void **state)
+{
+	struct wal_settings relaxed = { .durability = WAL_DURABILITY_RELAXED };
+	uint8_t *bytes = kit_bytes(100000, 1);
+	struct wal_draft *draft;
+
+	(void)state;
+	assert_int_equal(submit(KEY("text"), 0, NULL), 0);
+	assert_int_equal(submit((struct wal_span){ bytes, 100000 }, 0, NULL), -EAGAIN);
+	assert_int_equal(wal_draft_open(stream, (struct wal_span){ NULL, 0 }, &draft), 0);
+	assert_int_equal(wal_draft_write(draft, "draft", 5), 0);
+	assert_int_equal(submit(KEY(""), 0, draft), -EAGAIN);
+	wal_draft_abort(draft);
+	assert_int_equal(kit_stat(stream).next, 12);
+	assert_int_equal(wal_stream_set_settings(stream, &relaxed), 0);
+	assert_int_equal(submit(KEY("text"), WAL_APPEND_DURABLE, NULL), -EAGAIN);
+	assert_int_equal(kit_stat(stream).next, 12);
+	assert_int_equal(submit((struct wal_span){ bytes, 100000 }, 0, NULL), 1);
+	assert_int_equal(kit_stat(stream).next, 13);
+	wal_stream_unref(stream);
+	wal_stream_unref(other);
+	kit_reopen(&kit);
+	stream = kit_stream(&kit, "s");
+	other = kit_stream(&kit, "other");
+	assert_int_equal(submit(KEY("text"), 0, NULL), -EAGAIN);
+	assert_int_equal(kit_stat(stream).next, 13);
+	assert_int_equal(submit(KEY("text"), 0, NULL), 1);
+	free(bytes);
+}
+
+/* The journal has no room left, and its checkpoint is held: an append that must not wait says so. */
+static void journal_full(void **state)
+{
+	uint8_t *bytes = kit_bytes(4000, 1);
+	int r, n = 0;
+
+	(void)state;
+	hold(&gate.hold_sync);
+	do
+		r = submit((struct wal_span){ bytes, 4000 }, 0, NULL);
+	while (r == 0 && n++ < 1000);
+	assert_int_equal(r, -EAGAIN);
+	let_go(&gate.hold_sync);
+	assert_int_equal(kit_put(stream, (struct wal_span){ NULL, 0 }, (struct wal_span){ bytes, 4000 }, 0, NULL), 0);
+	free(bytes);
+}
+
 #define CASE(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		CASE(recovery),
-		CASE(append),
-		CASE(renamed),
-		CASE(settings),
+		CASE(recovery), CASE(append), CASE(renamed), CASE(settings), CASE(appends), CASE(journal_full),
 	};
 
 	return cmocka_run_group_tests_name("nowait", tests, NULL, NULL);

@@ -10,6 +10,8 @@
 #include <unistd.h>
 #include <xxhash.h>
 
+#include "store.h"
+
 static struct contents *c;
 
 static int setup(void **state)
@@ -145,6 +147,30 @@ static void as_the_model_tiny(void **state)
 {
 	(void)state;
 	random_operations(2, 4096, 100);
+}
+
+/* With memory for few indexes, they come and go. */
+static void as_the_model_forgetful(void **state)
+{
+	(void)state;
+	random_operations(4, 65536, 20);
+	c->kit.store->index_points_kept = 40;
+	for (int i = 0; i < 200; i++) {
+		append_some();
+		expect_some(3);
+	}
+	contents_expect_all(c, 50000);
+	contents_close(c);
+	c->kit.opts.segment_bytes = 600000;
+	contents_open(c);
+	c->kit.store->index_points_kept = 300;
+	while (c->next < CONTENTS_MAX - 5000) {
+		contents_append(c, 100, 3, contents_draw(c, 200));
+		expect_some(1);
+	}
+	expect_some(100);
+	contents_expect_all(c, 50000);
+	assert_int_equal(kit_troubles(&c->kit), 0);
 }
 
 static void as_the_model_relaxed(void **state)
@@ -464,9 +490,18 @@ static void not_committed(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		CASE(each_byte),       CASE(as_the_model),   CASE(as_the_model_tiny), CASE(as_the_model_relaxed),
-		CASE(without_indexes), CASE(wrong_index),    CASE(index_of_the_last), CASE(begun_without),
-		CASE(must_wait),       CASE(while_appended), CASE(not_committed),
+		CASE(each_byte),
+		CASE(as_the_model),
+		CASE(as_the_model_tiny),
+		CASE(as_the_model_relaxed),
+		CASE(as_the_model_forgetful),
+		CASE(without_indexes),
+		CASE(wrong_index),
+		CASE(index_of_the_last),
+		CASE(begun_without),
+		CASE(must_wait),
+		CASE(while_appended),
+		CASE(not_committed),
 	};
 
 	return cmocka_run_group_tests_name("position", tests, NULL, NULL);

@@ -303,6 +303,7 @@ struct wal_entry {
 
 #define WAL_APPEND_DURABLE 1u  /* durable also in a relaxed stream, and with it all earlier records of it */
 #define WAL_APPEND_RESERVED 2u /* the space was reserved with wal_reserve; the append gives it back itself */
+#define WAL_APPEND_NOWAIT 4u   /* wal_append_submit: -EAGAIN rather than wait for the disk in the calling thread */
 
 /* A request to append. The struct and all that it points to are the caller's, and must stay unchanged until it
  * is done. Zero it first: unused members are 0. */
@@ -333,11 +334,8 @@ struct wal_append {
  * reader sees it. The call itself may wait for the disk where the stream must first be recovered, where a draft
  * or a batch of more than an eighth of the journal or WAL_APPEND_DURABLE in a relaxed stream asks for a sync of the segment, where
  * another one does so in this stream, or where the journal is full;
- * wal_append_waits tells beforehand. -EMSGSIZE, -ESTALE, -EROFS, -ENOSPC, -EIDRM. */
+ * WAL_APPEND_NOWAIT makes that -EAGAIN. -EMSGSIZE, -ESTALE, -EROFS, -ENOSPC, -EIDRM. */
 int wal_append_submit(struct wal_stream *stream, struct wal_append *req);
-
-/* True where wal_append_submit would wait for the disk in the calling thread. Never waits itself. */
-bool wal_append_waits(struct wal_stream *stream, const struct wal_append *req);
 
 /* Submits and waits; `done` and `arg` are ignored. Returns 0. */
 int wal_append(struct wal_stream *stream, struct wal_append *req);
