@@ -5,6 +5,7 @@
  */
 #include "attr.h"
 
+#include "all.h"
 #include "follow.h"
 #include "notify.h"
 #include "recfile.h"
@@ -217,6 +218,10 @@ static int get_in_stream(struct walfs *fs, struct walfs_inode *inode, const stru
 	case WALFS_CONFIG:
 		mode = S_IFREG | (mode & 0644);
 		err = text_size(fs, inode, node->kind, wait, &size);
+		break;
+	case WALFS_ALL:
+		mode = S_IFREG | (mode & 0444);
+		err = walfs_all_size(inode, node->seq, wait, &size);
 		break;
 	case WALFS_AT:
 		mode = S_IFDIR | (mode & 0555);

@@ -92,6 +92,7 @@ static int lookup_in_root(struct walfs_call *call)
 static bool asks_for_newest(const struct walfs_node *node, int err)
 {
 	switch (node->kind) {
+	case WALFS_ALL:
 	case WALFS_FIRST:
 	case WALFS_LAST:
 	case WALFS_STAT:
@@ -118,6 +119,19 @@ static int find_staged(struct walfs_call *call, struct walfs_inode *inode, struc
 	*node = (struct walfs_node){
 		.kind = WALFS_NEXT_HDR, .stream = inode->id, .seq = key.seq, .uid = (uint32_t)key.uid
 	};
+	return 0;
+}
+
+/* Makes `all` the node that begins at the oldest record there is, or at the first to come. */
+static int find_oldest(struct walfs_call *call, struct walfs_inode *inode, struct walfs_node *node)
+{
+	struct wal_stat stat;
+	int err = walfs_attr_stat_full(inode, call->wait, &stat);
+	if (err < 0)
+		return err;
+	if (!walfs_node_fits(WALFS_ALL, stat.first))
+		return -EOVERFLOW;
+	node->seq = stat.first;
 	return 0;
 }
 
@@ -170,7 +184,10 @@ int walfs_dir_lookup(struct walfs_call *call)
 		return err;
 	if (node.kind == WALFS_APPEND_LINE) /* a node of its own for each who opens it: node.c */
 		node.token = atomic_fetch_add(&fs->tokens, 1) + 1;
-	err = walfs_attr_entry(fs, inode, &node, listed, call->wait, &entry);
+	if (node.kind == WALFS_ALL)
+		err = find_oldest(call, inode, &node);
+	if (err == 0)
+		err = walfs_attr_entry(fs, inode, &node, listed, call->wait, &entry);
 	if (err != -EAGAIN && inode && asks_for_newest(&node, err) && walfs_await_join(call, inode))
 		return 0;
 	if (err == -ENOENT && inode) {

@@ -18,6 +18,7 @@
 #include <uthash.h>
 #include <walcore/walcore.h>
 
+struct walfs_all;
 struct walfs_appender;
 struct walfs_hub;
 struct walfs_job;
@@ -38,6 +39,7 @@ struct walfs_inode {
 
 	pthread_mutex_t lock;
 	struct walfs_appender *appends;         /* appender.c's, guarded by lock: the open append files */
+	struct walfs_all *alls;                 /* all.c's, guarded by lock: the open files of all */
 	struct walfs_hub *hub;                  /* hub.c's, guarded by lock; owned; NULL: nobody has waited yet */
 	struct walfs_claim claim;               /* creation.c's, guarded by lock */
 	struct walfs_job *awaiting;             /* await.c's, guarded by lock: calls that wait; owned */

@@ -12,6 +12,7 @@
  */
 #include "ops.h"
 
+#include "all.h"
 #include "append.h"
 #include "attr.h"
 #include "call.h"
@@ -336,6 +337,8 @@ static int open_kind(struct walfs_call *call)
 	case WALFS_NEW_FOLLOW:
 	case WALFS_FROM:
 		return walfs_follow_open(call);
+	case WALFS_ALL:
+		return walfs_all_open(call);
 	default:
 		return walfs_control_open(call);
 	}

@@ -9,7 +9,7 @@
 
 #include <errno.h>
 
-#define STEPS_MAX 128 /* records that the loop looks at for one read */
+#define STEPS_MAX 64 /* records that are read one by one; of more the engine reads a range, and not in the loop */
 
 static void next_record(struct walfs_reader *reader)
 {
@@ -71,15 +71,56 @@ static ssize_t read_single(struct walfs_reader *reader, void *buf, size_t size, 
 	return n;
 }
 
+/* Passes over n bytes that have been read. */
+static void pass_bytes(struct walfs_reader *reader, uint64_t n)
+{
+	struct wal_info info;
+	while (wal_record_info(reader->stream, reader->seq, 0, &info) == 0 && info.content_len - reader->off <= n) {
+		n -= info.content_len - reader->off;
+		next_record(reader);
+	}
+	reader->off += n;
+}
+
+/* Bytes of as many records as fit, in one piece; to find out where that begins and ends takes as long as to read a few
+ * records. Waits for the disk. Any error but -ENOENT: to be found out record by record. */
+static ssize_t read_range(struct walfs_reader *reader, char *buf, size_t size)
+{
+	struct wal_stat stat;
+	uint64_t pos;
+	int err = wal_stream_stat(reader->stream, 0, &stat); /* before the rest: at its end this is where to go on */
+	if (err == 0)
+		err = wal_tell(reader->stream, reader->seq, 0, &pos);
+	if (err < 0)
+		return err;
+	pos += reader->off;
+	ssize_t n = wal_read_range(reader->stream, pos, buf, size, 0);
+	if (n < 0)
+		return n;
+	err = wal_locate(reader->stream, pos + (uint64_t)n, 0, &reader->seq, &reader->off);
+	if (err == -ENOENT) { /* all that there is behind it is empty */
+		reader->seq = stat.next;
+		reader->off = 0;
+	} else if (err < 0) {
+		pass_bytes(reader, (uint64_t)n);
+	}
+	return n > 0 ? n : -ENOENT;
+}
+
 /* Bytes of as many records as fit, or the error that is there instead. */
 static ssize_t read_many(struct walfs_reader *reader, char *buf, size_t size, uint32_t wait)
 {
 	size_t done = 0;
-	int steps = 0;
-	while (done < size) {
-		if (steps++ >= STEPS_MAX && (wait & WAL_NOWAIT))
+	for (int steps = 0; done < size; steps++) {
+		ssize_t n = -EBADMSG;
+		if (steps == STEPS_MAX && (wait & WAL_NOWAIT))
 			return -EAGAIN;
-		ssize_t n = wal_read(reader->stream, reader->seq, reader->off, buf + done, size - done, wait);
+		if (steps == STEPS_MAX)
+			n = read_range(reader, buf + done, size - done);
+		if (n > 0)
+			return (ssize_t)done + n;
+		if (n != -ENOENT)
+			n = wal_read(reader->stream, reader->seq, reader->off, buf + done, size - done, wait);
 		if (n < 0 && (done == 0 || n == -EAGAIN))
 			return n;
 		if (n < 0)
