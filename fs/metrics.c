@@ -117,8 +117,8 @@ static void put_requests(FILE *out, const struct walfs_meter *meter)
 
 int walfs_metrics_put(FILE *out, struct walfs *fs, uint32_t wait)
 {
-	struct wal_store_stat stat;
-	struct wal_space space;
+	struct wal_store_stat stat = { 0 };
+	struct wal_space space = { 0 };
 	if (wait & WAL_NOWAIT)
 		return -EAGAIN;
 	int err = wal_store_stat(fs->store, &stat);

@@ -67,7 +67,6 @@ static const struct name names[] = {
 #define N_NAMES (sizeof(names) / sizeof(*names))
 
 static bool there[N_NAMES]; /* by the time of the test */
-static bool can_create;
 
 /* ---- in a child that is another user ------------------------------------------------------------------- */
 
@@ -168,6 +167,10 @@ static void check_directory(const struct mnt *m, const struct who *who, unsigned
 	check(dir ? 0 : -1, may(who, mode, 4) ? 0 : EACCES, "list", "the stream");
 	if (dir)
 		(void)closedir(dir);
+	dir = opendir(mp(m, "s/at"));
+	check(dir ? 0 : -1, may(who, mode, 1) && may(who, mode & 0555, 4) ? 0 : EACCES, "list", "at");
+	if (dir)
+		(void)closedir(dir);
 	check(unlink(mp(m, "s/append")), removes, "unlink", "append");
 	check(unlink(mp(m, "s/.config")), removes, "unlink", ".config");
 	check(unlink(mp(m, "s/1.hdr")), removes, "unlink", "1.hdr");
@@ -177,11 +180,11 @@ static void check_directory(const struct mnt *m, const struct who *who, unsigned
 	check(symlink("x", mp(m, "s/l")), changes ? changes : EPERM, "symlink", "in the stream");
 	check(open(mp(m, "s/other"), O_CREAT | O_WRONLY, 0600), changes ? changes : EPERM, "create", "a name");
 	fd = open(creation, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0600);
-	check(fd, changes ? changes : can_create ? 0 : EPERM, "create", "the next record");
+	check(fd, changes, "create", "the next record");
 	if (fd >= 0)
 		(void)close(fd); /* nothing was written: no record */
 	fd = open(header, O_CREAT | O_WRONLY | O_TRUNC | O_CLOEXEC, 0600);
-	check(fd, changes ? changes : can_create ? 0 : EPERM, "create", "the next header");
+	check(fd, changes, "create", "the next header");
 	if (fd >= 0)
 		(void)close(fd);
 
@@ -232,7 +235,6 @@ static unsigned *shared_count(void)
 static void prepare(struct mnt *m)
 {
 	struct stat st;
-	int fd;
 
 	mnt_start(m, "allow_other,umask=0");
 	make_stream(m, "s");
@@ -242,15 +244,9 @@ static void prepare(struct mnt *m)
 	must(chown(mp(m, "s"), OWNER, OWNER));
 	for (size_t i = 0; i < N_NAMES; i++) {
 		there[i] = stat(mp(m, "s/%s", names[i].name), &st) == 0;
-		if (!there[i])
-			tap_note("not there yet: %s", names[i].name);
+		if (!there[i] && strcmp(names[i].name, "all") != 0)
+			fail_msg("there is no %s", names[i].name);
 	}
-	fd = open(mp(m, "s/3"), O_CREAT | O_EXCL | O_WRONLY, 0600);
-	can_create = fd >= 0;
-	if (fd >= 0)
-		must(close(fd));
-	else
-		tap_note("not there yet: the next record");
 }
 
 static void every_name_and_mode(void **state)
@@ -393,6 +389,38 @@ static void append_and_no_more(void **state)
 	assert_texts(m, "s", "one\n", "two\n", "3\n");
 }
 
+/* What is written and not committed is nobody else's to see, wherever it is; nor root's. */
+static void pending_is_private(void **state)
+{
+	static const char secret[] = "secret", *const appends[] = { "s/append", "s/append.line", "s/append.msg",
+								    "s/3" };
+	struct mnt *m = *state;
+
+	need_root();
+	prepare(m);
+	must(chmod(mp(m, "s"), 0777));
+	for (unsigned i = 0; i < sizeof(appends) / sizeof(*appends); i++) {
+		int fd = (int)must(open(mp(m, "%s", appends[i]), O_WRONLY | O_CREAT, 0666));
+
+		write_all(fd, secret, sizeof(secret) - 1);
+		assert_int_equal(
+			as(m, OTHER, OTHER,
+			   "! cat s/3 && ! cat s/3.msg && test -z \"$(cat s/append s/append.line s/append.msg)\" && "
+			   "test \"$(ls s/*[0-9] | wc -l)\" = 2 && "
+			   "! grep -r secret . && test \"$(head -c 8 s/follow)\" = \"$(cat s/1 s/2)\""),
+			0);
+		must(close(fd));
+		must(unlink(mp(m, "s/1")));
+		must(unlink(mp(m, "s/2")));
+		must(unlink(mp(m, "s/3")));
+		must(rmdir(mp(m, "s")));
+		make_stream(m, "s");
+		append(m, "s", "one\n");
+		append(m, "s", "two\n");
+		must(chmod(mp(m, "s"), 0777));
+	}
+}
+
 /* .walfs and the root: everybody looks, the owner of the mount changes. */
 static void the_store(void **state)
 {
@@ -508,6 +536,28 @@ static int stage_and_append(const struct mnt *m, unsigned id)
 	return 0;
 }
 
+/* The header for the next record by its number is its user's, too: for the record that he creates, and nobody else's to see. */
+static void headers_by_number(void **state)
+{
+	struct mnt *m = *state;
+
+	need_root();
+	prepare(m);
+	must(chmod(mp(m, "s"), 0777));
+	assert_int_equal(as(m, OTHER, OTHER, "echo other > s/3.hdr"), 0);
+	assert_int_equal(
+		as(m, OWNER, OWNER, "! cat s/3.hdr && ! grep -q other s/append.hdr && ( set -C; echo x > s/3 )"), 0);
+	assert_file(mp(m, "s/3.hdr"), BYTES(""));
+	assert_int_equal(as(m, OTHER, OTHER, "echo mine > s/4.hdr && ( set -C; echo y > s/4 )"), 0);
+	assert_file(mp(m, "s/4.hdr"), BYTES("mine\n"));
+	/* Who may not create a name in the stream may not create a record by it, though he may append. */
+	must(chmod(mp(m, "s"), 0722));
+	assert_int_equal(as(m, OTHER, OTHER, "! echo z > s/5"), 0);
+	must(chmod(mp(m, "s"), 0711));
+	assert_int_equal(as(m, OTHER, OTHER, "! echo z > s/5 && ! echo z > s/5.hdr"), 0);
+	assert_int_equal(last_seq(m, "s"), 4);
+}
+
 static void headers_of_two(void **state)
 {
 	struct mnt *m = *state;
@@ -537,10 +587,12 @@ int main(void)
 		MNT_TEST_BARE(modes_in_force),
 		MNT_TEST_BARE(removing),
 		MNT_TEST_BARE(append_and_no_more),
+		MNT_TEST_BARE(pending_is_private),
 		MNT_TEST_BARE(the_store),
 		MNT_TEST_BARE(by_default),
 		MNT_TEST_BARE(making),
 		MNT_TEST_BARE(headers_of_two),
+		MNT_TEST_BARE(headers_by_number),
 	};
 
 	return mnt_main("users", tests, sizeof(tests) / sizeof(*tests));
