@@ -63,6 +63,8 @@ static void op_init(void *userdata, struct fuse_conn_info *conn)
 	conn->max_write = WALFS_MAX_WRITE;
 	/* Of RELEASEs more than this are kept back by the kernel, behind whatever comes then: await.c counts on their order. */
 	conn->max_background = UINT16_MAX;
+	/* The kernel's own. Beyond it nobody's file is read ahead, so that many readers do not fill the queue for others. */
+	conn->congestion_threshold = 9;
 	conn->want &= ~(unsigned)FUSE_CAP_WRITEBACK_CACHE;
 	conn->want |= conn->capable & (FUSE_CAP_ATOMIC_O_TRUNC | FUSE_CAP_READDIRPLUS | FUSE_CAP_READDIRPLUS_AUTO);
 	if (fs->ready)
