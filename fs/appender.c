@@ -142,8 +142,8 @@ struct walfs_answer walfs_answer_of(const struct walfs_call *call, enum walfs_an
 /* A full disk or a stream that was removed is the writer's to know; what stops a stream is the administrator's too. */
 void walfs_appender_log_failure(const struct walfs_appender *file, int result)
 {
-	if (result == -ESTALE && file->expect)
-		return; /* he lost a race for the number, which is what it is for */
+	if (result == -ESTALE && file->expect && file->answer.kind != WALFS_ANSWER_RELEASE)
+		return; /* he lost a race for the number, which is what it is for, and is told */
 	bool ordinary = result == -EIDRM || result == -ENOSPC || result == -EDQUOT || result == -ESTALE;
 	char key[WAL_KEY_MAX + 1], name[WAL_NAME_MAX + 1];
 	int len = wal_stream_key(file->inode->stream, key);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * The file `append.hdr`: a user's own small file whose content is the header that his next record gets; and N.hdr, the same for
- * the record that he makes by its number. Invariant: it is
- * staged in the close (and at fsync), whole; never half of it.
+ * The file `append.hdr`: a user's own small file whose content is the header that his next record gets; and N.hdr of the next
+ * number, the same for the record that he makes by it. Invariant: it is staged in the close (and at fsync), whole; never
+ * half of it.
  *
  * Threads: any; the kernel serialises writes to one node.
  */

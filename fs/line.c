@@ -13,8 +13,9 @@
  * whole, because it is too long or its draft failed, is dropped, and all writes fail up to the one that ends with
  * a newline: the rest of it shall not pass for a line.
  *
- * Measured here (2 cores, busy, relaxed): writes of 128 KiB with 100-byte lines 500 MB/s, 250 us each, while the page cache
- * takes it; 190 MB/s once the disk has to follow, as with a plain file.
+ * Measured here (2 cores, busy): relaxed, 128 KiB writes of 100-byte lines 750 to 850 MB/s, 160 us each, while the page cache
+ * takes it; about 200 MB/s once the disk has to follow, as with a plain file; single lines 6 us. Durable, single lines:
+ * one writer 5,100 a second, eight 23,000.
  */
 #include "line.h"
 
