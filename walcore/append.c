@@ -85,6 +85,7 @@ static int write_records(struct wal_stream *stream, struct wal_segment *seg, str
 		return 0;
 	if (io->ftruncate(io, seg->fd, seg->size) < 0)
 		wal_stream_stop_locked(stream, r, "a failed append could not be undone");
+	wal_space_move_locked(stream, NULL); /* what others had reserved was cut off too */
 	return r;
 }
 
@@ -117,7 +118,9 @@ int wal_append_write_locked(struct wal_stream *stream, struct wal_append *req, s
 	seg = wal_stream_last(stream);
 	req->seq = live->next;
 	req->time_ns = now > live->last_time ? now : live->last_time;
-	r = write_records(stream, seg, image);
+	r = wal_space_spare_locked(stream, req, image->len);
+	if (r == 0)
+		r = write_records(stream, seg, image);
 	if (r == 0) {
 		bool was_dirty = seg->dirty;
 
@@ -191,7 +194,6 @@ int wal_append_finish(struct wal_stream *stream, struct wal_append *req, bool du
 	waits = wal_stream_publish_records_locked(stream);
 	pthread_mutex_unlock(&stream->lock);
 	count(stream->store, req);
-	give_back_reserve(stream, req);
 	wal_stream_tell_waits(waits, 0);
 	return 1;
 }
@@ -296,6 +298,8 @@ static int submit_any(struct wal_stream *stream, struct wal_append *req)
 		return r;
 	if (req->flags & WAL_APPEND_DURABLE)
 		r = wal_stream_sync(stream); /* relaxed: this one and all before it, by one sync of the segment */
+	if (r >= 0)
+		give_back_reserve(stream, req);
 	consume_draft(req, r >= 0);
 	return r < 0 ? r : 1;
 }

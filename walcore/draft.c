@@ -318,6 +318,7 @@ static int commit_locked(struct wal_stream *stream, struct wal_append *req, stru
 		live->segs[live->n++] = seg;
 	}
 	stream->slot = slot;
+	wal_space_move_locked(stream, replace ? NULL : last);
 	stream->marked_relaxed |= !journaled;
 	wal_stream_mark_dirty_locked(stream, !journaled);
 	if (journaled)

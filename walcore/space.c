@@ -3,8 +3,14 @@
  * space: reservations, and the store's figures. While there is much free space, a reservation is arithmetic over a figure that
  * is at most a tenth of a second old. Near the end it takes real blocks behind the stream's last record, so that the append
  * that follows cannot fail for want of them.
+ *
+ * Invariant: while stream->taken is set, the last segment has blocks behind its end for all that is reserved in the stream.
+ * What would take them away (a failed append that is cut off, another segment, an append that reserved nothing)
+ * takes new ones first or right after. Blocks that nobody has reserved any more stay until they are used, or until
+ * there is no space: then they are given back, and what was trimmed or deleted is waited for.
  */
 #include <errno.h>
+#include <stdlib.h>
 
 #include "banned.h"
 #include "bytes.h"
@@ -18,7 +24,11 @@ static int refresh(struct wal_store *store, uint64_t *ret_avail)
 
 	if (now - atomic_load(&store->space_ns) < WAL_SPACE_AGE_NS && now >= atomic_load(&store->space_ns) &&
 	    atomic_load(&store->space_avail) > 2 * WAL_SPACE_LOW) {
+		/* Less what was appended since; frames count as much as contents, which is more than they are as a rule. */
+		uint64_t used = 2 * (atomic_load(&store->append_bytes) - atomic_load(&store->space_bytes));
+
 		*ret_avail = atomic_load(&store->space_avail);
+		*ret_avail -= wal_min_u64(used, *ret_avail);
 		return 0;
 	}
 	r = store->io->fstatvfs(store->io, store->dirfd, &st);
@@ -26,6 +36,7 @@ static int refresh(struct wal_store *store, uint64_t *ret_avail)
 		return r;
 	*ret_avail = (uint64_t)st.f_bavail * st.f_frsize;
 	atomic_store(&store->space_avail, *ret_avail);
+	atomic_store(&store->space_bytes, atomic_load(&store->append_bytes));
 	atomic_store(&store->space_ns, now);
 	return 0;
 }
@@ -48,26 +59,106 @@ static uint64_t reserved_of(struct wal_stream *stream)
 	return reserved;
 }
 
-/* Takes blocks for all that is reserved in the stream, and some for frames. */
-static int take_blocks(struct wal_stream *stream, uint64_t bytes, uint32_t flags)
+static void add_reserved(struct wal_stream *stream, uint64_t bytes)
 {
-	struct wal_segment *last;
-	uint64_t want;
+	pthread_mutex_lock(&stream->board.lock);
+	stream->board.reserved += bytes;
+	atomic_fetch_add(&stream->store->reserved, bytes);
+	pthread_mutex_unlock(&stream->board.lock);
+}
+
+int wal_space_take_locked(struct wal_stream *stream, uint64_t bytes)
+{
+	struct wal_segment *last = wal_stream_last(stream);
+	uint64_t want = reserved_of(stream) + bytes + 2 * (WAL_FRAME_BYTES + WAL_HEADER_MAX); /* some for frames */
 	int r;
 
-	r = wal_stream_lock_live(stream, flags);
+	r = wal_stream_pin_locked(stream, last);
 	if (r < 0)
 		return r;
-	last = wal_stream_last(stream);
-	r = wal_stream_pin_locked(stream, last);
-	if (r == 0) {
-		want = reserved_of(stream) + bytes + 2 * (WAL_FRAME_BYTES + WAL_HEADER_MAX);
-		r = stream->store->io->fallocate(stream->store->io, last->fd, last->size, want);
-		if (r == -EOPNOTSUPP)
-			r = 0; /* a file system without it: the append itself will tell */
-		wal_stream_unpin(last);
+	r = stream->store->io->fallocate(stream->store->io, last->fd, last->size, want);
+	wal_stream_unpin(last);
+	if (r == 0)
+		atomic_store(&stream->taken, true);
+	return r == -EOPNOTSUPP ? 0 : r; /* a file system without it: the append itself will tell */
+}
+
+/* Cuts off what is behind the end of a segment. */
+static void give_back_locked(struct wal_stream *stream, struct wal_segment *seg)
+{
+	const struct wal_io *io = stream->store->io;
+
+	if (wal_stream_pin_locked(stream, seg) < 0)
+		return;
+	(void)io->ftruncate(io, seg->fd, seg->size); /* the length that it has: no byte of it goes */
+	wal_stream_unpin(seg);
+}
+
+void wal_space_move_locked(struct wal_stream *stream, struct wal_segment *old)
+{
+	if (!atomic_exchange(&stream->taken, false))
+		return;
+	if (old)
+		give_back_locked(stream, old);
+	if (reserved_of(stream) > 0)
+		(void)wal_space_take_locked(stream, 0); /* where that fails, the append will tell */
+}
+
+int wal_space_spare_locked(struct wal_stream *stream, const struct wal_append *req, uint64_t len)
+{
+	uint64_t own = req->flags & WAL_APPEND_RESERVED ? req->reserved_bytes : 0;
+
+	if (!atomic_load(&stream->taken) || reserved_of(stream) <= own || len <= own + WAL_HEADER_MAX)
+		return 0;
+	return wal_space_take_locked(stream, len - own);
+}
+
+/* Blocks that others took and nobody needs any more. */
+static void give_back_others(struct wal_store *store)
+{
+	struct wal_stream **streams, *stream;
+	uint32_t n = 0;
+
+	pthread_mutex_lock(&store->live_lock);
+	streams = malloc((store->n_live + 1) * sizeof(struct wal_stream *));
+	for (uint32_t i = 0; streams && i < store->n_live; i++) {
+		stream = store->live;
+		store->live = stream->ring_next;
+		if (atomic_load(&stream->taken))
+			streams[n++] = wal_stream_ref(stream);
 	}
-	pthread_mutex_unlock(&stream->lock);
+	pthread_mutex_unlock(&store->live_lock);
+	for (uint32_t i = 0; i < n; i++) {
+		stream = streams[i];
+		pthread_mutex_lock(&stream->lock);
+		if (stream->live && reserved_of(stream) == 0 && !stream->deleted &&
+		    atomic_exchange(&stream->taken, false))
+			give_back_locked(stream, wal_stream_last(stream));
+		pthread_mutex_unlock(&stream->lock);
+		wal_stream_unref(stream);
+	}
+	free(streams);
+}
+
+/* Where there is no space: once more, when all has come back that can. */
+static int reserve_blocks(struct wal_stream *stream, uint64_t bytes, uint32_t flags)
+{
+	struct wal_store *store = stream->store;
+	int r = -ENOSPC;
+
+	for (int i = 0; i < 2 && (r == -ENOSPC || r == -EDQUOT); i++) {
+		if (i > 0) { /* what was trimmed goes with a flush; one that is under way may hold what was deleted */
+			(void)wal_store_flush(store, false);
+			give_back_others(store);
+		}
+		r = wal_stream_lock_live(stream, flags);
+		if (r < 0)
+			return r;
+		r = wal_space_take_locked(stream, bytes);
+		if (r == 0) /* with the lock held, so that another who reserves takes blocks for these too */
+			add_reserved(stream, bytes);
+		pthread_mutex_unlock(&stream->lock);
+	}
 	return r;
 }
 
@@ -81,17 +172,9 @@ int wal_reserve(struct wal_stream *stream, uint64_t bytes, uint32_t flags)
 		r = wal_space_is_low(store, bytes);
 	if (r < 0)
 		return r;
-	if (r > 0) {
-		if (flags & WAL_NOWAIT)
-			return -EAGAIN;
-		r = take_blocks(stream, bytes, flags);
-		if (r < 0)
-			return r;
-	}
-	atomic_fetch_add(&store->reserved, bytes); /* first, so that no release takes off what was not added */
-	pthread_mutex_lock(&stream->board.lock);
-	stream->board.reserved += bytes;
-	pthread_mutex_unlock(&stream->board.lock);
+	if (r > 0)
+		return flags & WAL_NOWAIT ? -EAGAIN : reserve_blocks(stream, bytes, flags);
+	add_reserved(stream, bytes);
 	return 0;
 }
 
@@ -100,8 +183,8 @@ void wal_release(struct wal_stream *stream, uint64_t bytes)
 	pthread_mutex_lock(&stream->board.lock);
 	bytes = wal_min_u64(bytes, stream->board.reserved);
 	stream->board.reserved -= bytes;
-	pthread_mutex_unlock(&stream->board.lock);
 	atomic_fetch_sub(&stream->store->reserved, bytes);
+	pthread_mutex_unlock(&stream->board.lock);
 }
 
 int wal_store_space(struct wal_store *store, struct wal_space *ret_space)

@@ -72,7 +72,8 @@ struct wal_store {
 	struct wal_latency sync_latency, checkpoint_latency, recovery_latency; /* but for the journal's syncs */
 	atomic_uint_fast64_t trimmed, retained, removed_segments;              /* records; records; files */
 	atomic_uint_fast64_t waits;                                            /* that are not done */
-	atomic_uint_fast64_t space_avail;                                      /* as seen at space_ns */
+	atomic_uint_fast64_t space_avail; /* as seen at space_ns, when append_bytes was space_bytes */
+	atomic_uint_fast64_t space_bytes;
 	atomic_int_fast64_t space_ns;
 };
 

@@ -316,6 +316,7 @@ int wal_stream_rotate_locked(struct wal_stream *stream, uint64_t *reserved)
 	wal_stream_mark_dirty_locked(stream, false);
 	if (reserved)
 		wal_stream_journal_segment_locked(stream, reserved);
+	wal_space_move_locked(stream, live->n > 1 ? live->segs[live->n - 2] : NULL);
 	return 0;
 out:
 	wal_store_put_segment(stream->store, seg);

@@ -65,9 +65,11 @@ struct wal_stream {
 	struct wal_live *live;
 	struct wal_segment **removed; /* trimmed away; unlinked once the slot that says so is on disk */
 	size_t n_removed;
-	uint64_t bound;           /* generation in which the journal knows the name */
-	atomic_uint pins;         /* open records, iterators, drafts */
-	atomic_bool used;         /* for the clock */
+	uint64_t bound;   /* generation in which the journal knows the name */
+	atomic_uint pins; /* open records, iterators, drafts */
+	atomic_bool used; /* for the clock */
+	atomic_bool
+		taken; /* blocks for what is reserved are behind the end of the last segment; changed with the lock held */
 	struct wal_limits limits; /* effective */
 	bool durable;             /* effective */
 	atomic_bool deleted;      /* set with the lock held */
@@ -190,6 +192,12 @@ void wal_store_want_retention(struct wal_store *store);
 void wal_append_complete(struct wal_append *req, int result);
 /* Are blocks to be taken for `bytes` more, because the disk is nearly full? 1 or 0, or an error. */
 int wal_space_is_low(struct wal_store *store, uint64_t bytes);
+/* space.c: takes blocks behind the last record for all that is reserved and for `bytes` more. */
+int wal_space_take_locked(struct wal_stream *stream, uint64_t bytes);
+/* The last segment is another one now, or has been cut: what was taken is taken there. old: the one before, or NULL. */
+void wal_space_move_locked(struct wal_stream *stream, struct wal_segment *old);
+/* Before `len` bytes of a request are written: leaves others what was taken for them. -ENOSPC, -EDQUOT. */
+int wal_space_spare_locked(struct wal_stream *stream, const struct wal_append *req, uint64_t len);
 /* May a record of this content length be appended now? Checks all but the sizes. */
 int wal_append_allowed_locked(const struct wal_stream *stream, const struct wal_append *req);
 /* Writes the records at the end of the last segment, or of a new one, with the next numbers. reserved: the journal's, where

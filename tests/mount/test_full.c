@@ -6,9 +6,19 @@
 #include "files.h"
 
 #include <fcntl.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <sys/mount.h>
+#include <sys/wait.h>
 #include <unistd.h>
+
+static const char *filler(const struct mnt *m)
+{
+	static char path[1024];
+
+	(void)snprintf(path, sizeof(path), "%s/.walfs/filler", m->store);
+	return path;
+}
 
 static void small_disk(struct mnt *m, const char *size)
 {
@@ -213,6 +223,105 @@ static void many_pending(void **state)
 	finish(m);
 }
 
+/* Somebody else takes all that is free on the disk. */
+static void take_the_rest(struct mnt *m)
+{
+	static const char zeros[4096];
+	int fd = (int)must(open(filler(m), O_WRONLY | O_CREAT | O_EXCL, 0600));
+
+	while (write(fd, zeros, sizeof(zeros)) > 0)
+		;
+	assert_int_equal(errno, ENOSPC);
+	must(close(fd));
+}
+
+static void give_the_rest(struct mnt *m)
+{
+	must(unlink(filler(m)));
+}
+
+/* What was accepted goes in, whatever others do before it is closed: a record that begins another segment file, writes that do
+ * not fit, a neighbour who takes the rest of the disk. */
+static void accepted_is_kept(void **state)
+{
+	struct mnt *m = *state;
+	static char buf[500000];
+	int fds[2], direct;
+
+	fill_bytes(buf, sizeof(buf), 6, 0);
+	small_disk(m, "48m");
+	mnt_start(m, NULL);
+	make_stream(m, "s");
+	make_stream(m, "t");
+	for (int i = 0; i < 2; i++) {
+		fds[i] = (int)must(open(mp(m, "s/append"), O_WRONLY));
+		assert_int_equal(write(fds[i], buf, sizeof(buf)), sizeof(buf));
+	}
+	assert_int_equal(sh(m, "head -c 3000000 /dev/zero > s/append"), 0);
+	take_the_rest(m);
+	direct = (int)must(open(mp(m, "s/append"), O_WRONLY | O_DIRECT));
+	for (int i = 0; i < 4; i++) /* there may be some blocks left to the first */
+		(void)write(direct, buf, sizeof(buf));
+	assert_int_equal(write(direct, buf, sizeof(buf)), -1);
+	assert_int_equal(errno, ENOSPC);
+	must(close(direct));
+	for (int i = 0; i < 2; i++)
+		must(close(fds[i]));
+	assert_file(mp(m, "s/last"), (struct bytes){ buf, sizeof(buf) });
+	assert_file(mp(m, "s/%u", (unsigned)last_seq(m, "s") - 1), (struct bytes){ buf, sizeof(buf) });
+	give_the_rest(m);
+	finish(m);
+}
+
+/* It leaves no record; its blocks stay. */
+static void killed_writer(const char *path, struct bytes what)
+{
+	pid_t pid = (pid_t)must(fork());
+	int status;
+
+	if (pid == 0) {
+		int fd = open(path, O_WRONLY);
+
+		if (fd < 0 || write(fd, what.base, what.len) != (ssize_t)what.len)
+			_exit(1);
+		(void)kill(getpid(), SIGKILL);
+	}
+	must(waitpid(pid, &status, 0));
+	assert_true(WIFSIGNALED(status));
+}
+
+/* Blocks that were taken for what was never committed are there for another stream. */
+static void given_up_is_free(void **state)
+{
+	struct mnt *m = *state;
+	static char buf[500000];
+	unsigned n = 0;
+
+	small_disk(m, "48m");
+	mnt_start(m, NULL);
+	for (unsigned i = 0; i < 20; i++) {
+		char key[16];
+
+		(void)snprintf(key, sizeof(key), "s%u", i);
+		make_stream(m, key);
+		killed_writer(mp(m, "%s/append", key), (struct bytes){ buf, sizeof(buf) });
+		assert_no_records(m, key);
+	}
+	make_stream(m, "t");
+	for (; n < 60; n++) {
+		int fd = (int)must(open(mp(m, "t/append"), O_WRONLY));
+
+		if (write(fd, buf, sizeof(buf)) != (ssize_t)sizeof(buf)) {
+			assert_int_equal(errno, ENOSPC);
+			(void)close(fd);
+			break;
+		}
+		must(close(fd));
+	}
+	assert_in_range(n, 28, 33); /* 16 MB */
+	finish(m);
+}
+
 static void too_small_for_a_store(void **state)
 {
 	struct mnt *m = *state;
@@ -261,9 +370,9 @@ static void everything_else(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		MNT_TEST_BARE(large_records),   MNT_TEST_BARE(small_durable), MNT_TEST_BARE(small_relaxed),
-		MNT_TEST_BARE(direct_writes),   MNT_TEST_BARE(many_pending),  MNT_TEST_BARE(too_small_for_a_store),
-		MNT_TEST_BARE(everything_else),
+		MNT_TEST_BARE(large_records),   MNT_TEST_BARE(small_durable),    MNT_TEST_BARE(small_relaxed),
+		MNT_TEST_BARE(direct_writes),   MNT_TEST_BARE(many_pending),     MNT_TEST_BARE(too_small_for_a_store),
+		MNT_TEST_BARE(everything_else), MNT_TEST_BARE(accepted_is_kept), MNT_TEST_BARE(given_up_is_free),
 	};
 
 	return mnt_main("full", tests, sizeof(tests) / sizeof(*tests));

@@ -340,9 +340,10 @@ int wal_append_submit(struct wal_stream *stream, struct wal_append *req);
 /* Submits and waits; `done` and `arg` are ignored. Returns 0. */
 int wal_append(struct wal_stream *stream, struct wal_append *req);
 
-/* Reserves space for `bytes` more bytes of content, so that a later append does not fail for want of space.
- * Give it back with wal_release, or with WAL_APPEND_RESERVED. -ENOSPC, -EDQUOT, -EFBIG (no file is so large), -EROFS (stopped), -EIDRM.
- * With WAL_NOWAIT: -EAGAIN where the disk must be waited for. */
+/* Reserves space for `bytes` more bytes of content, so that a later append does not fail for want of space. Who reserved gives it
+ * back, all of it and once: with wal_release; or with WAL_APPEND_RESERVED, by which the library does so when the append
+ * succeeds. After an append that failed, at once or through `done`, it is still reserved, and the caller's to give back.
+ * -ENOSPC, -EDQUOT, -EFBIG (no file is so large), -EROFS (stopped), -EIDRM. With WAL_NOWAIT: -EAGAIN where the disk must be waited for. */
 int wal_reserve(struct wal_stream *stream, uint64_t bytes, uint32_t flags);
 void wal_release(struct wal_stream *stream, uint64_t bytes);
 
