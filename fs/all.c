@@ -103,17 +103,6 @@ static int all_read(struct walfs_call *call, struct walfs_file *base)
 	return 0;
 }
 
-static int all_fsync(struct walfs_call *call, struct walfs_file *base)
-{
-	if (call->wait & WAL_NOWAIT)
-		return -EAGAIN;
-	int err = wal_stream_sync(of(base)->inode->stream);
-	if (err < 0)
-		return err;
-	(void)fuse_reply_err(call->req, 0);
-	return 0;
-}
-
 static int all_release(struct walfs_call *call, struct walfs_file *base)
 {
 	close_file(call->fs, of(base));
@@ -129,7 +118,6 @@ static void all_drop(struct walfs *fs, struct walfs_file *base, bool all_closed)
 
 static const struct walfs_file_ops all_ops = {
 	.read = all_read,
-	.fsync = all_fsync,
 	.release = all_release,
 	.drop = all_drop,
 };

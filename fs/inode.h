@@ -20,6 +20,7 @@
 
 struct walfs_all;
 struct walfs_appender;
+struct record_file;
 struct walfs_hub;
 struct walfs_job;
 
@@ -39,6 +40,7 @@ struct walfs_inode {
 
 	pthread_mutex_t lock;
 	struct walfs_appender *appends;         /* appender.c's, guarded by lock: the open append files */
+	struct record_file *records;            /* recfile.c's, guarded by lock: the open records */
 	struct walfs_all *alls;                 /* all.c's, guarded by lock: the open files of all */
 	struct walfs_hub *hub;                  /* hub.c's, guarded by lock; owned; NULL: nobody has waited yet */
 	struct walfs_claim claim;               /* creation.c's, guarded by lock */

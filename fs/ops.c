@@ -237,9 +237,11 @@ static int do_getattr(struct walfs_call *call)
 	struct walfs_file *file = call->has_file ? walfs_file_of(&call->fi) : NULL;
 	enum walfs_kind kind = call->node.kind;
 	if (file && (kind == WALFS_RECORD || kind == WALFS_SIDECAR || kind == WALFS_MSG))
-		err = walfs_recfile_attr(fs, file, &call->node, &st);
+		err = walfs_recfile_attr(fs, file, &st);
 	else
 		err = walfs_attr_get(fs, inode, &call->node, call->wait, &st);
+	if (err == -EIDRM && inode)
+		err = walfs_recfile_attr_trimmed(fs, inode, &call->node, &st);
 	if (err < 0)
 		return err;
 	if (file && file->ops->attr)

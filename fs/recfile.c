@@ -12,12 +12,14 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
+#include <utlist.h>
 
 struct record_file {
 	struct walfs_file file;
-	struct wal_record *record; /* immutable; owned */
-	struct walfs_inode *inode; /* immutable; referenced */
-	enum walfs_kind kind;      /* immutable: RECORD, SIDECAR, MSG */
+	struct wal_record *record;       /* immutable; owned */
+	struct walfs_inode *inode;       /* immutable; referenced */
+	struct walfs_node node;          /* immutable: a RECORD, SIDECAR or MSG */
+	struct record_file *prev, *next; /* guarded by inode->lock */
 };
 
 static struct record_file *of(struct walfs_file *file)
@@ -27,6 +29,9 @@ static struct record_file *of(struct walfs_file *file)
 
 static void close_file(struct walfs *fs, struct record_file *file)
 {
+	pthread_mutex_lock(&file->inode->lock);
+	DL_DELETE(file->inode->records, file);
+	pthread_mutex_unlock(&file->inode->lock);
 	walfs_file_remove(&fs->files, &file->file);
 	wal_record_close(file->record);
 	walfs_inode_unref(&fs->inodes, file->inode);
@@ -62,9 +67,9 @@ static int record_read(struct walfs_call *call, struct walfs_file *base)
 	struct record_file *file = of(base);
 	size_t size = call->size < WALFS_SCRATCH_BYTES ? call->size : WALFS_SCRATCH_BYTES;
 	ssize_t n;
-	if (file->kind == WALFS_MSG)
+	if (file->node.kind == WALFS_MSG)
 		n = read_message(file->record, call->off, call->scratch, size, call->wait);
-	else if (file->kind == WALFS_SIDECAR)
+	else if (file->node.kind == WALFS_SIDECAR)
 		n = wal_record_read_header(file->record, call->off, call->scratch, size, call->wait);
 	else
 		n = wal_record_read(file->record, call->off, call->scratch, size, call->wait);
@@ -134,8 +139,11 @@ int walfs_recfile_open(struct walfs_call *call)
 	}
 	file->record = record;
 	file->inode = inode;
-	file->kind = call->node.kind;
+	file->node = call->node;
 	walfs_inode_ref(&fs->inodes, inode);
+	pthread_mutex_lock(&inode->lock);
+	DL_APPEND(inode->records, file);
+	pthread_mutex_unlock(&inode->lock);
 	walfs_file_add(call, &file->file, &record_ops);
 
 	call->fi.fh = (uintptr_t)file;
@@ -146,17 +154,41 @@ int walfs_recfile_open(struct walfs_call *call)
 	return 0;
 }
 
-int walfs_recfile_attr(struct walfs *fs, struct walfs_file *base, const struct walfs_node *node, struct stat *ret_st)
+/* Of its stream, which may be gone too. */
+static int stat_stream(struct walfs *fs, struct walfs_inode *inode, struct wal_stat *ret_stat)
+{
+	int err = wal_stream_stat(inode->stream, WAL_STAT_CHEAP, ret_stat);
+	if (err == -EIDRM)
+		*ret_stat = (struct wal_stat){ .attr = { .uid = fs->uid, .gid = fs->gid, .mode = 0444 } };
+	return err == -EIDRM ? 0 : err;
+}
+
+int walfs_recfile_attr(struct walfs *fs, struct walfs_file *base, struct stat *ret_st)
 {
 	struct record_file *file = of(base);
 	struct wal_stat stat;
-	int err = wal_stream_stat(file->inode->stream, WAL_STAT_CHEAP, &stat);
-	if (err == -EIDRM)
-		stat = (struct wal_stat){ .attr = { .uid = fs->uid, .gid = fs->gid, .mode = 0444 } };
-	else if (err < 0)
+	int err = stat_stream(fs, file->inode, &stat);
+	if (err == 0)
+		walfs_attr_record(fs, &stat, &file->node, wal_record_get_info(file->record), ret_st);
+	return err;
+}
+
+int walfs_recfile_attr_trimmed(struct walfs *fs, struct walfs_inode *inode, const struct walfs_node *node,
+			       struct stat *ret_st)
+{
+	struct wal_stat stat;
+	struct record_file *file;
+	int err = stat_stream(fs, inode, &stat);
+	if (err < 0)
 		return err;
-	walfs_attr_record(fs, &stat, node, wal_record_get_info(file->record), ret_st);
-	return 0;
+	pthread_mutex_lock(&inode->lock);
+	DL_FOREACH(inode->records, file)
+		if (file->node.seq == node->seq && file->node.kind == node->kind)
+			break;
+	if (file)
+		walfs_attr_record(fs, &stat, node, wal_record_get_info(file->record), ret_st);
+	pthread_mutex_unlock(&inode->lock);
+	return file ? 0 : -EIDRM;
 }
 
 int walfs_recfile_readlink(struct walfs_call *call)
