@@ -60,7 +60,7 @@ static bool find_base(struct walfs_inode *inode, uint64_t seq, uint64_t *ret_bas
 int walfs_all_size(struct walfs_inode *inode, uint64_t seq, uint32_t wait, uint64_t *ret_size)
 {
 	struct wal_stat stat;
-	uint64_t base, end;
+	uint64_t base = 0, end = 0;
 	int err = walfs_attr_stat_full(inode, wait, &stat);
 	if (err == 0 && !find_base(inode, seq, &base)) {
 		err = wal_tell(inode->stream, seq, wait, &base);

@@ -315,3 +315,30 @@ int walfs_attr_entry(struct walfs *fs, struct walfs_inode *inode, const struct w
 	ret_entry->attr_timeout = walfs_attr_timeout(inode, node->kind);
 	return 0;
 }
+
+int walfs_attr_answer(struct walfs_call *call)
+{
+	struct walfs *fs = call->fs;
+	struct walfs_inode *inode = NULL;
+	struct stat st;
+	int err;
+	if (call->node.stream) {
+		inode = walfs_inode_find(&fs->inodes, call->node.stream);
+		if (!inode)
+			return -ESTALE;
+	}
+	struct walfs_file *file = call->has_file ? walfs_file_of(&call->fi) : NULL;
+	enum walfs_kind kind = call->node.kind;
+	if (file && (kind == WALFS_RECORD || kind == WALFS_SIDECAR || kind == WALFS_MSG))
+		err = walfs_recfile_attr(fs, file, &st);
+	else
+		err = walfs_attr_get(fs, inode, &call->node, call->wait, &st);
+	if (err == -EIDRM && inode)
+		err = walfs_recfile_attr_trimmed(fs, inode, &call->node, &st);
+	if (err < 0)
+		return err;
+	if (file && file->ops->attr)
+		file->ops->attr(file, &st);
+	(void)fuse_reply_attr(call->req, &st, walfs_attr_timeout(inode, call->node.kind));
+	return 0;
+}

@@ -24,6 +24,9 @@ int walfs_attr_entry(struct walfs *fs, struct walfs_inode *inode, const struct w
 void walfs_attr_fill_entry(const struct stat *st, const struct walfs_node *node, bool listed,
 			   struct fuse_entry_param *ret_entry);
 
+/* A handler for GETATTR; also what a SETATTR that changes nothing is answered with. */
+int walfs_attr_answer(struct walfs_call *call);
+
 /* How long the kernel may keep the attributes of a node. */
 double walfs_attr_timeout(const struct walfs_inode *inode, enum walfs_kind kind);
 

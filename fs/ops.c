@@ -223,37 +223,10 @@ static void op_readlink(fuse_req_t req, fuse_ino_t ino)
 
 /* ---- attributes -------------------------------------------------------------------------------------- */
 
-static int do_getattr(struct walfs_call *call)
-{
-	struct walfs *fs = call->fs;
-	struct walfs_inode *inode = NULL;
-	struct stat st;
-	int err;
-	if (call->node.stream) {
-		inode = walfs_inode_find(&fs->inodes, call->node.stream);
-		if (!inode)
-			return -ESTALE;
-	}
-	struct walfs_file *file = call->has_file ? walfs_file_of(&call->fi) : NULL;
-	enum walfs_kind kind = call->node.kind;
-	if (file && (kind == WALFS_RECORD || kind == WALFS_SIDECAR || kind == WALFS_MSG))
-		err = walfs_recfile_attr(fs, file, &st);
-	else
-		err = walfs_attr_get(fs, inode, &call->node, call->wait, &st);
-	if (err == -EIDRM && inode)
-		err = walfs_recfile_attr_trimmed(fs, inode, &call->node, &st);
-	if (err < 0)
-		return err;
-	if (file && file->ops->attr)
-		file->ops->attr(file, &st);
-	(void)fuse_reply_attr(call->req, &st, walfs_attr_timeout(inode, call->node.kind));
-	return 0;
-}
-
 static void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	struct walfs_call call;
-	if (!start(&call, WALFS_OP_GETATTR, req, ino, do_getattr))
+	if (!start(&call, WALFS_OP_GETATTR, req, ino, walfs_attr_answer))
 		return;
 	if (fi && fi->fh && !walfs_kind_is_dir(call.node.kind))
 		use_file(&call, fi);
@@ -272,7 +245,7 @@ static int set_size(struct walfs_call *call)
 		return walfs_hdrfile_truncate(call);
 	if (call->size != 0)
 		return -EPERM; /* there is no open file that the zeros could belong to */
-	return do_getattr(call);
+	return walfs_attr_answer(call);
 }
 
 static int do_setattr(struct walfs_call *call)
@@ -281,7 +254,7 @@ static int do_setattr(struct walfs_call *call)
 	case WALFS_STREAM:
 		if (call->to_set & SETS_OWNER)
 			return walfs_dir_set_attr(call);
-		return do_getattr(call);
+		return walfs_attr_answer(call);
 	case WALFS_APPEND:
 	case WALFS_APPEND_LINE:
 	case WALFS_APPEND_MSG:
@@ -289,12 +262,12 @@ static int do_setattr(struct walfs_call *call)
 	case WALFS_APPEND_HDR:
 	case WALFS_NEXT_HDR:
 		/* Harmless, so that cp -p, touch and rsync can do what they do to any file. */
-		return call->to_set & FUSE_SET_ATTR_SIZE ? set_size(call) : do_getattr(call);
+		return call->to_set & FUSE_SET_ATTR_SIZE ? set_size(call) : walfs_attr_answer(call);
 	case WALFS_CONFIG:
 	case WALFS_STORE_CONFIG:
 	case WALFS_SYNC:
 	case WALFS_ROOT:
-		return call->to_set & SETS_OWNER ? -EPERM : do_getattr(call);
+		return call->to_set & SETS_OWNER ? -EPERM : walfs_attr_answer(call);
 	default:
 		return -EPERM;
 	}

@@ -87,7 +87,7 @@ static void pass_bytes(struct walfs_reader *reader, uint64_t n)
 static ssize_t read_range(struct walfs_reader *reader, char *buf, size_t size)
 {
 	struct wal_stat stat;
-	uint64_t pos;
+	uint64_t pos = 0;
 	int err = wal_stream_stat(reader->stream, 0, &stat); /* before the rest: at its end this is where to go on */
 	if (err == 0)
 		err = wal_tell(reader->stream, reader->seq, 0, &pos);

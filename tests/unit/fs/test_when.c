@@ -13,7 +13,7 @@
 #include <cmocka.h>
 
 #define S INT64_C(1000000000)
-#define N(array) (sizeof(array) / sizeof(array[0]))
+#define N(array) (sizeof(array) / sizeof((array)[0]))
 
 static void times(void **state)
 {
