@@ -388,6 +388,7 @@ static int open_parts(struct wal_store *store, struct wal_err *err)
 	if (store->rdonly)
 		return 0;
 	r = open_journal(store, err);
+	(void)wal_store_retention_now(store); /* from here on a jump of the clock is seen */
 	if (r == 0)
 		r = wal_store_start_keeper(store);
 	return r;
