@@ -299,6 +299,7 @@ static int set_aside(struct wal_store *store, int stuck)
 	pthread_mutex_unlock(&store->dirty_lock);
 	if (!streams)
 		return r;
+	pthread_mutex_lock(&store->aside_lock);
 	for (stream = streams; stream && r == 0; stream = stream->unsynced_next)
 		r = wal_aside_get(&set.asides, stream->id) ? wal_aside_hold(store, stream->id, -EIO) : -ENOMEM;
 	if (r == 0)
@@ -307,6 +308,7 @@ static int set_aside(struct wal_store *store, int stuck)
 		r = wal_journal_entries(&store->journal, collect, &set);
 	if (r == 0)
 		r = wal_asides_save(store, set.asides);
+	pthread_mutex_unlock(&store->aside_lock);
 	if (r < 0 && stuck == 0)
 		wal_store_note(store, "", WAL_DIR_ASIDE, 0, 0, 0, r, "the journal's entries could not be set aside");
 	wal_aside_free_all(&set.asides);
@@ -316,6 +318,19 @@ static int set_aside(struct wal_store *store, int stuck)
 		wal_stream_unref(stream);
 	}
 	return r;
+}
+
+/* A rename or a deletion whose entry the checkpoint is about to pass: until the directory has changed its name, which the sync of
+ * the entries then covers. */
+static void wait_for_names(struct wal_store *store)
+{
+	uint64_t named;
+
+	pthread_mutex_lock(&store->dirty_lock);
+	named = store->named;
+	while (store->naming && store->named == named)
+		pthread_cond_wait(&store->named_cond, &store->dirty_lock);
+	pthread_mutex_unlock(&store->dirty_lock);
 }
 
 static void set_checkpoint(struct wal_super *super, void *arg)
@@ -334,8 +349,10 @@ int wal_store_flush(struct wal_store *store, bool all)
 	if (!flushes)
 		return -ENOMEM;
 	pthread_mutex_lock(&store->flush_lock);
-	if (all)
+	if (all) {
 		lsn = wal_journal_begin_checkpoint(&store->journal);
+		wait_for_names(store);
+	}
 	r = stuck = sync_entries(store);
 	while ((n = take_dirty(store, all, batch)) > 0) {
 		one = flush_batch(store, batch, n, flushes);

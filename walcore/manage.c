@@ -394,6 +394,23 @@ static int lock_idle(struct wal_stream *stream)
 	}
 }
 
+/* Between the entry of a change of names and the change itself: no checkpoint may pass the entry. */
+static void name_begin(struct wal_store *store)
+{
+	pthread_mutex_lock(&store->dirty_lock);
+	store->naming = true; /* one at a time: names_lock is held */
+	pthread_mutex_unlock(&store->dirty_lock);
+}
+
+static void name_end(struct wal_store *store)
+{
+	pthread_mutex_lock(&store->dirty_lock);
+	store->naming = false;
+	store->named++;
+	pthread_cond_broadcast(&store->named_cond);
+	pthread_mutex_unlock(&store->dirty_lock);
+}
+
 static int journal_name(struct wal_stream *stream, uint8_t type, const char *name, uint64_t *reserved)
 {
 	struct wal_journal *journal = &stream->store->journal;
@@ -425,10 +442,10 @@ static int take_name(struct wal_stream *stream, struct wal_span key, const char 
 		memcpy(stream->name, name, strlen(name) + 1);
 		pthread_mutex_unlock(&stream->board.lock);
 		stream->bound = 0;
-		/* Again: an append may have bound the old name behind the first one. */
-		(void)wal_journal_put(&store->journal, &entry, &payload, 1, &stream->bound, name, NULL, reserved);
 		atomic_store(&store->entries_dirty, true);
 		wal_stream_mark_dirty_locked(stream, true);
+		/* Again: an append may have bound the old name behind the first one. */
+		(void)wal_journal_put(&store->journal, &entry, &payload, 1, &stream->bound, name, NULL, reserved);
 	}
 	pthread_mutex_unlock(&stream->lock);
 	if (r == 0) {
@@ -471,14 +488,18 @@ int wal_stream_rename(struct wal_stream *stream, struct wal_span new_key)
 	if (strcmp(stream->name, name) == 0) /* only changed under names_lock */
 		goto out;
 	r = store->io->fstatat(store->io, store->dirfd, name, &st) == 0 ? -EEXIST : 0;
-	if (r == 0)
-		r = journal_name(stream, WAL_ENTRY_RENAME, name, &reserved);
 	if (r < 0)
 		goto out;
+	name_begin(store);
+	r = journal_name(stream, WAL_ENTRY_RENAME, name, &reserved);
+	if (r < 0)
+		goto named;
 	r = take_name(stream, new_key, name, &reserved);
 	/* The journal must not say what did not happen. Where even that fails, the next opening decides by what it finds. */
 	if (r < 0 && journal_name(stream, WAL_ENTRY_RENAME, stream->name, &reserved) < 0)
 		wal_journal_stop(&store->journal, r);
+named:
+	name_end(store);
 out:
 	pthread_mutex_unlock(&store->names_lock);
 	wal_journal_unreserve(&store->journal, reserved);
@@ -497,9 +518,9 @@ static int remove_aside(struct wal_stream *stream)
 	pthread_mutex_unlock(&stream->lock);
 	if (!unsynced)
 		return 0;
-	pthread_mutex_lock(&store->flush_lock); /* not while a checkpoint sets them aside */
+	pthread_mutex_lock(&store->aside_lock); /* not while a checkpoint sets them aside */
 	r = wal_aside_remove(store, stream->id);
-	pthread_mutex_unlock(&store->flush_lock);
+	pthread_mutex_unlock(&store->aside_lock);
 	if (r < 0) /* the deletion in the journal must stay */
 		wal_journal_stop(&store->journal, r);
 	return r;
@@ -564,6 +585,7 @@ int wal_stream_delete(struct wal_stream *stream, uint32_t flags)
 	pthread_mutex_unlock(&stream->lock);
 	if (r < 0)
 		goto out;
+	name_begin(store);
 	r = journal_name(stream, WAL_ENTRY_DELETE, NULL, &reserved);
 	if (r < 0)
 		stream->deleted = false;
@@ -571,6 +593,7 @@ int wal_stream_delete(struct wal_stream *stream, uint32_t flags)
 		waits = wal_stream_take_waits(stream);
 	if (r == 0)
 		r = bury(stream);
+	name_end(store);
 out:
 	pthread_mutex_unlock(&store->names_lock);
 	wal_journal_unreserve(&store->journal, reserved);

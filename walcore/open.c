@@ -311,6 +311,8 @@ static void init_locks(struct wal_store *store)
 	pthread_mutex_init(&store->names_lock, NULL);
 	pthread_mutex_init(&store->birth_lock, NULL);
 	pthread_mutex_init(&store->flush_lock, NULL);
+	pthread_mutex_init(&store->aside_lock, NULL);
+	pthread_cond_init(&store->named_cond, NULL);
 	pthread_mutex_init(&store->lock, NULL);
 	pthread_mutex_init(&store->live_lock, NULL);
 	pthread_mutex_init(&store->state_lock, NULL);
@@ -340,6 +342,8 @@ static void store_free(struct wal_store *store)
 	pthread_mutex_destroy(&store->live_lock);
 	pthread_mutex_destroy(&store->lock);
 	pthread_mutex_destroy(&store->flush_lock);
+	pthread_mutex_destroy(&store->aside_lock);
+	pthread_cond_destroy(&store->named_cond);
 	pthread_mutex_destroy(&store->birth_lock);
 	pthread_mutex_destroy(&store->names_lock);
 	free(store);

@@ -33,6 +33,7 @@ struct wal_store {
 	struct wal_journal journal;
 
 	pthread_mutex_t names_lock; /* create, rename, delete: one at a time */
+	pthread_mutex_t aside_lock; /* after all but leaf locks; the files of what is set aside */
 	pthread_mutex_t birth_lock; /* after names_lock: a stream is made, or found on disk; never held across a sync */
 	pthread_mutex_t flush_lock; /* one flush or checkpoint at a time */
 	bool ask_each;              /* a syncfs failed: none is trusted any more; guarded by flush_lock */
@@ -62,6 +63,9 @@ struct wal_store {
 	uint32_t n_dirty;            /* guarded by dirty_lock */
 	bool checkpoint_wanted, retain_wanted, keeper_stop, keeper_runs, relaxed_waits; /* guarded by dirty_lock */
 	pthread_cond_t keeper_cond;
+	bool naming;    /* a name changes, and its entry is or will be in the journal; guarded by dirty_lock */
+	uint64_t named; /* such changes so far; guarded by dirty_lock */
+	pthread_cond_t named_cond;
 	pthread_t keeper;
 
 	struct wal_troubles troubles;

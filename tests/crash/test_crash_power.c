@@ -6,6 +6,10 @@
 #include "crash.h"
 #include "power.h"
 
+#include <pthread.h>
+#include <stdatomic.h>
+#include <time.h>
+
 static struct kit kit;
 static struct promise promise;
 static struct wal_stream *stream;
@@ -371,6 +375,101 @@ static void failed_sync_then_checkpoint(void **state)
 	end();
 }
 
+/* A checkpoint has its chance just before a directory changes its name; the change reaches the disk with the sync of the store's
+ * directory alone. */
+static struct wal_stream *filler;
+static atomic_bool filling;
+static void *fill_journal(void *arg)
+{
+	uint8_t bytes[2000] = { 1 };
+
+	(void)arg;
+	while (atomic_load(&filling))
+		if (kit_put(filler, KEY(""), (struct wal_span){ bytes, sizeof(bytes) }, 0, NULL) < 0)
+			break;
+	return NULL;
+}
+
+static struct wal_io passed_on;
+static char renamed_from[300], renamed_to[300];
+static atomic_bool rename_waits;
+
+static int late_rename(const struct wal_io *io, int dirfd, const char *from, const char *to, bool replace)
+{
+	struct wal_store_stat before, now;
+	const struct timespec moment = { .tv_nsec = 1000000 };
+
+	(void)io;
+	(void)dirfd;
+	(void)replace;
+	(void)snprintf(renamed_from, sizeof(renamed_from), "%s/%s", kit.dir, from);
+	(void)snprintf(renamed_to, sizeof(renamed_to), "%s/%s", kit.dir, to);
+	assert_int_equal(wal_store_stat(kit.store, &before), 0);
+	for (int i = 0; i < 300; i++) { /* two, or as it should be none: nothing tells that it does not come */
+		assert_int_equal(wal_store_stat(kit.store, &now), 0);
+		if (now.checkpoints >= before.checkpoints + 2)
+			break;
+		nanosleep(&moment, NULL);
+	}
+	atomic_store(&rename_waits, true);
+	io_fault_stop(&kit.fault); /* the power goes when the call has returned: no later sync is of help */
+	return 0;
+}
+
+static int renaming_fsync(const struct wal_io *io, int fd)
+{
+	int r = passed_on.fsync(io, fd);
+
+	if (r == 0 && atomic_exchange(&rename_waits, false))
+		assert_int_equal(rename(renamed_from, renamed_to), 0);
+	return r;
+}
+
+static void checkpoint_before_rename(bool delete)
+{
+	pthread_t thread;
+
+	begin(0);
+	fill(2, 100);
+	filler = kit_stream(&kit, "filler");
+	atomic_store(&filling, true);
+	assert_int_equal(pthread_create(&thread, NULL, fill_journal, NULL), 0);
+	passed_on = kit.fault.io;
+	atomic_store(&rename_waits, false);
+	kit.fault.io.renameat = late_rename;
+	kit.fault.io.fsync = renaming_fsync;
+	if (delete)
+		assert_int_equal(wal_stream_delete(stream, WAL_DELETE_RECORDS), 0);
+	else
+		assert_int_equal(wal_stream_rename(stream, KEY("t")), 0);
+	atomic_store(&filling, false);
+	pthread_join(thread, NULL);
+	kit.fault.io.renameat = passed_on.renameat;
+	kit.fault.io.fsync = passed_on.fsync;
+	wal_stream_unref(filler);
+	power_off();
+	kit_open(&kit);
+	assert_int_equal(wal_stream_open(kit.store, KEY("s"), &stream), -ENOENT);
+	if (!delete) {
+		assert_int_equal(wal_stream_open(kit.store, KEY("t"), &stream), 0);
+		promise_check(&promise, stream, true);
+		wal_stream_unref(stream);
+	}
+	kit_fini(&kit);
+}
+
+static void checkpoint_in_delete(void **state)
+{
+	(void)state;
+	checkpoint_before_rename(true);
+}
+
+static void checkpoint_in_rename(void **state)
+{
+	(void)state;
+	checkpoint_before_rename(false);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -392,6 +491,8 @@ int main(void)
 		cmocka_unit_test(segment_of_trim_gone),
 
 		cmocka_unit_test(failed_sync_then_checkpoint),
+		cmocka_unit_test(checkpoint_in_delete),
+		cmocka_unit_test(checkpoint_in_rename),
 	};
 
 	return cmocka_run_group_tests_name("crash_power", tests, NULL, NULL);
