@@ -320,6 +320,23 @@ static int set_aside(struct wal_store *store, int stuck)
 	return r;
 }
 
+void wal_store_name_begin(struct wal_store *store)
+{
+	pthread_mutex_lock(&store->dirty_lock);
+	assert(!store->naming);
+	store->naming = true;
+	pthread_mutex_unlock(&store->dirty_lock);
+}
+
+void wal_store_name_end(struct wal_store *store)
+{
+	pthread_mutex_lock(&store->dirty_lock);
+	store->naming = false;
+	store->named++;
+	pthread_cond_broadcast(&store->named_cond);
+	pthread_mutex_unlock(&store->dirty_lock);
+}
+
 /* A rename or a deletion whose entry the checkpoint is about to pass: until the directory has changed its name, which the sync of
  * the entries then covers. */
 static void wait_for_names(struct wal_store *store)

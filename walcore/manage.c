@@ -394,23 +394,6 @@ static int lock_idle(struct wal_stream *stream)
 	}
 }
 
-/* Between the entry of a change of names and the change itself: no checkpoint may pass the entry. */
-static void name_begin(struct wal_store *store)
-{
-	pthread_mutex_lock(&store->dirty_lock);
-	store->naming = true; /* one at a time: names_lock is held */
-	pthread_mutex_unlock(&store->dirty_lock);
-}
-
-static void name_end(struct wal_store *store)
-{
-	pthread_mutex_lock(&store->dirty_lock);
-	store->naming = false;
-	store->named++;
-	pthread_cond_broadcast(&store->named_cond);
-	pthread_mutex_unlock(&store->dirty_lock);
-}
-
 static int journal_name(struct wal_stream *stream, uint8_t type, const char *name, uint64_t *reserved)
 {
 	struct wal_journal *journal = &stream->store->journal;
@@ -490,7 +473,7 @@ int wal_stream_rename(struct wal_stream *stream, struct wal_span new_key)
 	r = store->io->fstatat(store->io, store->dirfd, name, &st) == 0 ? -EEXIST : 0;
 	if (r < 0)
 		goto out;
-	name_begin(store);
+	wal_store_name_begin(store);
 	r = journal_name(stream, WAL_ENTRY_RENAME, name, &reserved);
 	if (r < 0)
 		goto named;
@@ -499,7 +482,7 @@ int wal_stream_rename(struct wal_stream *stream, struct wal_span new_key)
 	if (r < 0 && journal_name(stream, WAL_ENTRY_RENAME, stream->name, &reserved) < 0)
 		wal_journal_stop(&store->journal, r);
 named:
-	name_end(store);
+	wal_store_name_end(store);
 out:
 	pthread_mutex_unlock(&store->names_lock);
 	wal_journal_unreserve(&store->journal, reserved);
@@ -585,7 +568,7 @@ int wal_stream_delete(struct wal_stream *stream, uint32_t flags)
 	pthread_mutex_unlock(&stream->lock);
 	if (r < 0)
 		goto out;
-	name_begin(store);
+	wal_store_name_begin(store);
 	r = journal_name(stream, WAL_ENTRY_DELETE, NULL, &reserved);
 	if (r < 0)
 		stream->deleted = false;
@@ -593,7 +576,7 @@ int wal_stream_delete(struct wal_stream *stream, uint32_t flags)
 		waits = wal_stream_take_waits(stream);
 	if (r == 0)
 		r = bury(stream);
-	name_end(store);
+	wal_store_name_end(store);
 out:
 	pthread_mutex_unlock(&store->names_lock);
 	wal_journal_unreserve(&store->journal, reserved);

@@ -107,7 +107,17 @@ static int remove_last(struct wal_stream *stream)
 	return r == -ENOENT ? 0 : r;
 }
 
-/* Finds the newest segment whose head is there, and takes its slot. A newer one without a head was being made. */
+/* Nothing of its records can be read without a head. Those of the segments before it can; the stream takes no more. */
+static void pass_headless(struct wal_stream *stream)
+{
+	stream->unsynced = true; /* its state is an older one: it must not be written */
+	wal_stream_stop_locked(stream, -EBADMSG,
+			       "the head of its newest segment is damaged: its records cannot be read");
+	stream->live->n--;
+	wal_store_put_segment(stream->store, stream->live->segs[stream->live->n]);
+}
+
+/* Finds the newest segment whose head is there, and takes its slot. A newer one without a head was being made, or is damaged. */
 static int load_slot(struct wal_stream *stream)
 {
 	struct wal_live *live = stream->live;
@@ -134,8 +144,10 @@ static int load_slot(struct wal_stream *stream)
 		if ((r != -ENODATA && r != -EBADMSG) || live->n == 1)
 			return r == -ENODATA ? -EBADMSG : r;
 		/* Garbage is a torn creation only where nothing was written behind it; else it is damage, and stays. */
-		if (r == -EBADMSG && (size > WAL_HEAD_BYTES || stream->slot.id.first >= last->id.first))
-			return r;
+		if (r == -EBADMSG && (size > WAL_HEAD_BYTES || stream->slot.id.first >= last->id.first)) {
+			pass_headless(stream);
+			continue;
+		}
 		r = remove_last(stream);
 		if (r < 0)
 			return r;

@@ -182,6 +182,10 @@ int wal_stream_recover_locked(struct wal_stream *stream);
 int wal_stream_flush(struct wal_stream *stream);
 /* Flushes the dirty ones: all, or those that are relaxed; then moves the journal's tail where all were. */
 int wal_store_flush(struct wal_store *store, bool all);
+/* Before the entry of a rename or a deletion is put, and after the change: in between no checkpoint passes the entry. One at a
+ * time, with names_lock held; what flushes must not be waited for. */
+void wal_store_name_begin(struct wal_store *store);
+void wal_store_name_end(struct wal_store *store);
 int wal_store_start_keeper(struct wal_store *store);
 void wal_store_stop_keeper(struct wal_store *store);
 void wal_store_want_checkpoint(void *store);

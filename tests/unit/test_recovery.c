@@ -198,6 +198,50 @@ static void damaged_head(void **state)
 	file_flip(path, 20, 1);
 }
 
+/* All of the newest head is: what comes before it can be read, nothing is changed, and all of it is there when the head is. */
+static void headless(void **state)
+{
+	uint8_t head[1536], bad[1536];
+	char newest[512] = "", next[512];
+	uint64_t first = 1, size;
+
+	(void)state;
+	kit.opts.segment_bytes = 4096;
+	open_it();
+	append_to(80);
+	close_it();
+	for (uint64_t i = 2; i <= 80; i++) {
+		if (!file_exists(kit_segment(&kit, "s", i, next)))
+			continue;
+		first = i;
+		memcpy(newest, next, sizeof(next));
+	}
+	assert_in_range(first, 20, 80);
+	size = file_size(newest);
+	file_read(newest, 0, head, sizeof(head));
+	memset(bad, 0x5a, sizeof(bad));
+	file_write(newest, 0, bad, sizeof(bad));
+	for (int i = 0; i < 2; i++) {
+		open_it();
+		all_but(0, first - 1);
+		assert_true(kit_stat(stream).stopped);
+		assert_true(kit_troubles(&kit) > 0);
+		assert_int_equal(kit_put(stream, KEY(""), KEY("x"), 0, NULL), -EROFS);
+		assert_int_equal(kit_read_error(stream, first), -ENOENT);
+		wal_stream_unref(stream);
+		stream = kit_stream(&kit, "t");
+		assert_int_equal(kit_append(stream, "another"), 1 + (uint64_t)i);
+		close_it();
+		assert_int_equal(file_size(newest), size);
+	}
+	file_write(newest, 0, head, sizeof(head));
+	open_it();
+	all_but(0, 80);
+	append_to(85);
+	all_but(0, 85);
+	close_it();
+}
+
 static void missing_segment(void **state)
 {
 	char victim[512];
@@ -270,8 +314,9 @@ static void index_lost(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		CASE(torn_tail),  CASE(torn_middle),  CASE(torn_zeros),      CASE(damaged_below), CASE(missing_tail),
-		CASE(torn_batch), CASE(damaged_head), CASE(missing_segment), CASE(torn_newest),   CASE(index_lost),
+		CASE(torn_tail),    CASE(torn_middle), CASE(torn_zeros),   CASE(damaged_below),
+		CASE(missing_tail), CASE(torn_batch),  CASE(damaged_head), CASE(missing_segment),
+		CASE(torn_newest),  CASE(index_lost),  CASE(headless),
 	};
 
 	return cmocka_run_group_tests_name("recovery", tests, NULL, NULL);
