@@ -16,8 +16,8 @@ static struct gate {
 	struct wal_io io;
 	pthread_mutex_t lock;
 	pthread_cond_t cond;
-	bool hold_read, hold_write, hold_rename, hold_sync;
-	unsigned held;
+	bool hold_read, hold_write, hold_rename, hold_sync, hold_journal;
+	unsigned held, allowed;
 } gate = { .lock = PTHREAD_MUTEX_INITIALIZER, .cond = PTHREAD_COND_INITIALIZER };
 
 static void pass(const bool *hold)
@@ -25,8 +25,9 @@ static void pass(const bool *hold)
 	pthread_mutex_lock(&gate.lock);
 	gate.held += *hold;
 	pthread_cond_broadcast(&gate.cond);
-	while (*hold)
+	while (*hold && gate.allowed == 0)
 		pthread_cond_wait(&gate.cond, &gate.lock);
+	gate.allowed -= *hold;
 	pthread_mutex_unlock(&gate.lock);
 }
 
@@ -51,14 +52,14 @@ static int gate_renameat(const struct wal_io *io, int dirfd, const char *from, c
 	return wal_io_posix.renameat(&wal_io_posix, dirfd, from, to, replace);
 }
 
-/* A segment's sync; the journal's is not held. */
+/* The journal's, or another one. */
 static int gate_fdatasync(const struct wal_io *io, int fd)
 {
 	struct stat st;
 
 	(void)io;
-	if (fstat(fd, &st) == 0 && st.st_size != 65536)
-		pass(&gate.hold_sync);
+	if (fstat(fd, &st) == 0)
+		pass(st.st_size == 65536 ? &gate.hold_journal : &gate.hold_sync);
 	return 0;
 }
 
@@ -76,6 +77,17 @@ static void until_held(void)
 	while (gate.held == 0)
 		pthread_cond_wait(&gate.cond, &gate.lock);
 	pthread_mutex_unlock(&gate.lock);
+}
+
+/* Lets one of those that are held go on, and waits for the next to be held. */
+static void let_one_go(void)
+{
+	pthread_mutex_lock(&gate.lock);
+	gate.held = 0;
+	gate.allowed = 1;
+	pthread_cond_broadcast(&gate.cond);
+	pthread_mutex_unlock(&gate.lock);
+	until_held();
 }
 
 static void let_go(bool *what)
@@ -367,11 +379,45 @@ static void journal_full(void **state)
 	free(bytes);
 }
 
+/* Two appends under way: the first one is there, and the second is not, nor does it count. */
+static void half_committed(void **state)
+{
+	struct wal_entry entry[2] = { { .content = KEY("first") }, { .content = KEY("the second") } };
+	struct wal_append req[2] = { { 0 }, { 0 } };
+	uint64_t end = kit_stat(stream).end_pos, pos;
+	sem_t sem[2];
+
+	(void)state;
+	hold(&gate.hold_journal);
+	for (int i = 0; i < 2; i++) {
+		assert_int_equal(sem_init(&sem[i], 0, 0), 0);
+		req[i] = (struct wal_append){ .entries = &entry[i], .n = 1, .done = appended, .arg = &sem[i] };
+		assert_int_equal(wal_append_submit(stream, &req[i]), 0);
+		until_held();
+		assert_int_equal(kit_stat(stream).next, 11);
+		assert_int_equal(kit_stat(stream).end_pos, end);
+		assert_int_equal(wal_tell(stream, 12, 0, &pos), -ENOENT);
+	}
+	let_one_go();
+	assert_int_equal(kit_stat(stream).next, 12);
+	assert_int_equal(kit_stat(stream).end_pos, end + 5);
+	assert_int_equal(wal_tell(stream, 12, 0, &pos), 0);
+	assert_int_equal(pos, end + 5);
+	let_go(&gate.hold_journal);
+	for (int i = 0; i < 2; i++) {
+		while (sem_wait(&sem[i]) < 0)
+			;
+		(void)sem_destroy(&sem[i]);
+	}
+	assert_int_equal(kit_stat(stream).end_pos, end + 15);
+}
+
 #define CASE(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		CASE(recovery), CASE(append), CASE(renamed), CASE(settings), CASE(appends), CASE(journal_full),
+		CASE(recovery), CASE(append),       CASE(renamed),        CASE(settings),
+		CASE(appends),  CASE(journal_full), CASE(half_committed),
 	};
 
 	return cmocka_run_group_tests_name("nowait", tests, NULL, NULL);

@@ -383,6 +383,33 @@ static void begun_without(void **state)
 	assert_int_equal(kit_troubles(&c->kit), 0);
 }
 
+/* A power loss tears a batch: it is cut from its beginning, and positions go on from there. */
+static void torn_batch(void **state)
+{
+	char path[512];
+	uint64_t off;
+
+	(void)state;
+	contents_close(c);
+	c->kit.opts.flags |= WAL_OPEN_RELAXED;
+	contents_open(c);
+	contents_append(c, 10, 5, 200);
+	contents_append(c, 10, 5, 200);
+	wal_stream_unref(c->stream);
+	kit_crash(&c->kit);
+	off = contents_off(c, 17, path);
+	file_cut(path, off + 100);
+	c->next = 11;
+	contents_open(c);
+	contents_expect_all(c, 1000);
+	for (int i = 0; i < 100; i++)
+		contents_append(c, 100, 0, 120);
+	contents_expect_all(c, 100000);
+	reopen();
+	contents_expect_all(c, 100000);
+	assert_int_equal(kit_verify(&c->kit), 0);
+}
+
 /* A read that must not wait, where nth read of the disk would. */
 static void must_wait(void **state)
 {
@@ -499,6 +526,7 @@ int main(void)
 		CASE(wrong_index),
 		CASE(index_of_the_last),
 		CASE(begun_without),
+		CASE(torn_batch),
 		CASE(must_wait),
 		CASE(while_appended),
 		CASE(not_committed),
