@@ -63,7 +63,7 @@ void walfs_appender_end_record(struct walfs_appender *file)
 	walfs_appender_free_header(file);
 	file->msg = WALFS_MSG_NONE;
 	walfs_opener_forget_writes(&file->opener);
-	file->packet_begun = file->packet = false;
+	file->packet_begun = file->packet = file->durable = false;
 	if (file->counted)
 		atomic_fetch_sub(&file->inode->writing, 1);
 	if (file->kind == WALFS_CREATION)
@@ -230,7 +230,7 @@ int walfs_appender_commit(struct walfs_call *call, struct walfs_appender *file, 
 			  uint32_t flags)
 {
 	struct walfs_answer answer = walfs_answer_of(call, kind);
-	prepare(file, flags);
+	prepare(file, flags | (file->durable ? WAL_APPEND_DURABLE : 0));
 	return walfs_appender_submit(call, file, &answer);
 }
 

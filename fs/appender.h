@@ -55,6 +55,7 @@ struct walfs_appender {
 	bool packet_begun;  /* some of the pending bytes are of the WRITE that has its turn */
 	bool packet;        /* the pending bytes are those of the WRITE that has its turn */
 	bool counted;       /* in inode->writing */
+	bool durable;       /* line.c's: the unfinished line is of an O_SYNC or O_DSYNC write */
 	bool announced;     /* a commit in the RELEASE, to await.c */
 	int spoiled;        /* the error that spoiled the record, or 0 */
 	void *header;       /* owned */

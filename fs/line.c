@@ -37,6 +37,7 @@ struct walfs_lines {
 	uint64_t pos;              /* the file position behind them */
 	pid_t pid;                 /* the writer, for the rest */
 	uint64_t owner;
+	bool durable; /* so is the rest, when it is committed */
 	uint32_t n;
 	struct wal_entry entries[];
 };
@@ -119,8 +120,10 @@ void walfs_line_settle(struct walfs_appender *file, int result)
 	walfs_pending_done(&file->pending, file->inode->stream, result);
 	walfs_appender_end_record(file);
 	file->pending = lines->rest;
-	if (file->pending.len > 0)
+	if (file->pending.len > 0) {
 		walfs_appender_note(file, lines->pid, lines->owner);
+		file->durable = lines->durable;
+	}
 	file->end += lines->len;
 	atomic_store(&file->pos, lines->pos);
 	lines_free(file, lines);
@@ -169,6 +172,7 @@ static int lines_new(struct walfs_call *call, struct walfs_appender *file, const
 		.pos = call->off + call->size,
 		.pid = walfs_call_pid(call),
 		.owner = call->fi.lock_owner,
+		.durable = call->fi.flags & O_DSYNC,
 	};
 	walfs_pending_init(&lines->rest, file->file.user);
 	memset(lines->entries, 0, cut->n * sizeof(lines->entries[0]));
@@ -226,8 +230,10 @@ static int commit_giant(struct walfs_call *call, struct walfs_appender *file, st
 static int go_on(struct walfs_call *call, struct walfs_appender *file, const struct walfs_answer *answer,
 		 const struct cut *cut)
 {
-	if (cut->len > 0)
+	if (cut->len > 0) {
 		walfs_appender_note(file, walfs_call_pid(call), call->fi.lock_owner);
+		file->durable = call->fi.flags & O_DSYNC;
+	}
 	int err = add(call, file, &file->pending, cut->data, cut->len);
 	if (err < 0)
 		return err;

@@ -261,7 +261,9 @@ static void flags(void **state)
 	put_text(fd, "g");
 	put_text(fd, "h\ni");
 	put_text(fd, "j");
+	syncs = figure(m, "syncs");
 	must(close(fd));
+	assert_true(figure(m, "syncs") > syncs);
 	assert_texts(m, "s", "a\n", "b\n", "cd\n", "e\n", "f\n", "gh\n", "ij");
 }
 
