@@ -38,8 +38,10 @@
 #include <errno.h>
 #include <fcntl.h>
 
-/* So many descriptors of a process are looked at in the loop; of one that has more, in a worker. */
+/* So many descriptors of a process are looked at in the loop; of one that has more, in a worker, and of one that has very
+ * many it is not to be seen which it holds: a close shall not take a worker for long. */
 #define LOOK_MAX_LOOP 64
+#define LOOK_MAX 1024
 
 static struct walfs_appender *of(struct walfs_file *file)
 {
@@ -157,8 +159,8 @@ static int judge_close(struct walfs_call *call, const struct walfs_appender *fil
 	if (fate == WALFS_FATE_KILLED)
 		return file->opener.wrote ? -ECANCELED : 0;
 	if (fate == WALFS_FATE_RUNNING) {
-		int held = walfs_appender_held(file, pid, loop ? LOOK_MAX_LOOP : 0);
-		if (held == -EAGAIN)
+		int held = walfs_appender_held(file, pid, loop ? LOOK_MAX_LOOP : LOOK_MAX);
+		if (held == -EAGAIN && loop)
 			return held;
 		if (held < 0)
 			fate = WALFS_FATE_UNKNOWN;

@@ -8,6 +8,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -451,6 +452,41 @@ static void opens_are_apart(void **state)
 	assert_texts(m, "s", "hhh", "ggg", "fff", "eee", "ddd", "ccc", "bbb", "aaa");
 }
 
+/* Of a process with very many descriptors not all are looked at; its close commits all the same. */
+static void many_descriptors(void **state)
+{
+	enum { MANY = 5000 };
+	struct mnt *m = *state;
+	struct rlimit limit = { MANY + 100, MANY + 100 };
+
+	make_stream(m, "s");
+	pid_t pid = run_fork();
+	if (pid == 0) {
+		int null = open("/dev/null", O_RDONLY);
+
+		if (setrlimit(RLIMIT_NOFILE, &limit) < 0)
+			_exit(77);
+		for (unsigned i = 0; i < MANY; i++)
+			if (dup(null) < 0)
+				_exit(1);
+		for (unsigned i = 0; i < 3; i++) {
+			int fd = open(mp(m, APPEND), O_WRONLY | O_APPEND);
+
+			if (write(fd, "one", 3) != 3 || write(fd, "more", 4) != 4 || close(fd) != 0)
+				_exit(2);
+			if (access(mp(m, "s/%u", i + 1), F_OK) != 0)
+				_exit(3);
+		}
+		_exit(0);
+	}
+	int code = run_reap(pid, 60);
+
+	if (code == 77)
+		skip_because("this user may not have %d descriptors", MANY);
+	assert_int_equal(code, 0);
+	assert_texts(m, "s", "onemore", "onemore", "onemore");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -474,6 +510,7 @@ int main(void)
 		MNT_TEST(truncating_changes_nothing),
 		MNT_TEST(attributes_are_harmless),
 		MNT_TEST(opens_are_apart),
+		MNT_TEST(many_descriptors),
 	};
 
 	return mnt_main("append", tests, sizeof(tests) / sizeof(*tests));
