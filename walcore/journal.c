@@ -229,6 +229,7 @@ static void lead_locked(struct wal_journal *journal)
 	assert(end - lsn == group->len);
 	journal->leading = true;
 	journal->submitted = false;
+	journal->commits++; /* before anybody is told of it */
 	journal->gathering ^= 1;
 	assert(journal->group[journal->gathering].len == 0);
 	pthread_cond_broadcast(&journal->cond); /* there is memory again */
@@ -240,7 +241,6 @@ static void lead_locked(struct wal_journal *journal)
 	group->reqs = NULL;
 	group->reqs_end = &group->reqs;
 	journal->leading = false;
-	journal->commits++;
 	if (r == 0) {
 		journal->durable = end;
 	} else {
