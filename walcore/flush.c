@@ -185,22 +185,25 @@ static int flush_end(struct flush *flush)
 	return flush->result;
 }
 
+/* Returns when the store's directory is on disk as it was at the call: a sync that is under way is waited for. */
 static int sync_entries(struct wal_store *store)
 {
 	uint64_t since;
-	int r;
+	int r = 0;
 
-	if (atomic_load(&store->entries_failed))
-		return -EROFS;
-	if (!atomic_exchange(&store->entries_dirty, false))
-		return 0;
-	since = wal_latency_now();
-	r = store->io->fsync(store->io, store->dirfd);
-	wal_latency_add(&store->sync_latency, since);
-	if (r < 0) {
-		atomic_store(&store->entries_failed, true);
-		wal_store_note(store, "", "", 0, 0, 0, r, "the store's directory could not be synced");
+	pthread_mutex_lock(&store->entries_lock);
+	if (atomic_load(&store->entries_failed)) {
+		r = -EROFS;
+	} else if (atomic_exchange(&store->entries_dirty, false)) {
+		since = wal_latency_now();
+		r = store->io->fsync(store->io, store->dirfd);
+		wal_latency_add(&store->sync_latency, since);
+		if (r < 0) {
+			atomic_store(&store->entries_failed, true);
+			wal_store_note(store, "", "", 0, 0, 0, r, "the store's directory could not be synced");
+		}
 	}
+	pthread_mutex_unlock(&store->entries_lock);
 	return r;
 }
 
@@ -501,7 +504,7 @@ void wal_store_want_retention(struct wal_store *store)
 int wal_stream_sync(struct wal_stream *stream)
 {
 	struct wal_store *store = stream->store;
-	bool dirty;
+	bool dirty, durable;
 	int r;
 
 	if (store->rdonly)
@@ -509,11 +512,13 @@ int wal_stream_sync(struct wal_stream *stream)
 	pthread_mutex_lock(&stream->lock);
 	r = stream->deleted ? -EIDRM : stream->stopped ? -EROFS : 0;
 	dirty = stream->live && (stream->marked_relaxed || stream->flushing);
+	durable = stream->durable;
 	pthread_mutex_unlock(&stream->lock);
 	if (r < 0)
 		return r;
-	/* What is committed in a durable stream is durable. What is relaxed is in the segments alone. */
-	return dirty ? wal_stream_flush(stream) : 0;
+	/* What is committed in a durable stream is durable. What is relaxed is in the segments alone; a flush that has been
+	 * there need not have seen the stream's own name. */
+	return dirty ? wal_stream_flush(stream) : durable ? 0 : sync_entries(store);
 }
 
 int wal_store_sync(struct wal_store *store)

@@ -318,6 +318,7 @@ static void init_locks(struct wal_store *store)
 	pthread_mutex_init(&store->state_lock, NULL);
 	pthread_mutex_init(&store->state_io_lock, NULL);
 	pthread_mutex_init(&store->dirty_lock, NULL);
+	pthread_mutex_init(&store->entries_lock, NULL);
 	pthread_condattr_init(&attr);
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
 	pthread_cond_init(&store->keeper_cond, &attr);
@@ -336,6 +337,7 @@ static void store_free(struct wal_store *store)
 	wal_aside_fini(store);
 	wal_troubles_fini(&store->troubles);
 	pthread_cond_destroy(&store->keeper_cond);
+	pthread_mutex_destroy(&store->entries_lock);
 	pthread_mutex_destroy(&store->dirty_lock);
 	pthread_mutex_destroy(&store->state_io_lock);
 	pthread_mutex_destroy(&store->state_lock);

@@ -3,7 +3,7 @@
  * store: one directory with all its streams: the marker and state, the lock, the table of stream handles, the
  * bound on what is open. 
  *
- * Lock order: names_lock -> birth_lock -> flush_lock -> stream lock -> store lock -> journal lock -> leaf locks (state_lock,
+ * Lock order: names_lock -> birth_lock -> flush_lock -> (entries_lock | stream lock) -> store lock -> journal lock -> leaf locks (state_lock,
  * dirty_lock, live_lock, a stream's board, the troubles'). state_io_lock comes before the store lock. The store's lock, the
  * journal's and the leaf locks are never held across I/O, nor while a stream's is waited for. No lock is held across a callback.
  */
@@ -69,8 +69,9 @@ struct wal_store {
 	pthread_t keeper;
 
 	struct wal_troubles troubles;
-	atomic_bool entries_dirty;  /* names in the store's directory changed since its last sync */
-	atomic_bool entries_failed; /* that sync failed: the journal must keep what it has */
+	pthread_mutex_t entries_lock; /* after the flush lock; one sync of the store's directory at a time */
+	atomic_bool entries_dirty;    /* names in the store's directory changed since its last sync */
+	atomic_bool entries_failed;   /* that sync failed: the journal must keep what it has */
 	atomic_int open_files;
 	atomic_uint_fast64_t appends, append_bytes, reserved;
 	struct wal_latency sync_latency, checkpoint_latency, recovery_latency; /* but for the journal's syncs */
