@@ -31,12 +31,17 @@ size_t wal_live_count(const struct wal_live *live, uint64_t seq)
 	return low;
 }
 
-static size_t place_of(const struct wal_live *live, const struct wal_segment *seg)
+static bool has_segment(const struct wal_live *live, const struct wal_segment *seg)
 {
 	size_t count = wal_live_count(live, seg->id.first);
 
-	assert(count > 0 && live->segs[count - 1] == seg);
-	return count - 1;
+	return count > 0 && live->segs[count - 1] == seg;
+}
+
+static size_t place_of(const struct wal_live *live, const struct wal_segment *seg)
+{
+	assert(has_segment(live, seg));
+	return wal_live_count(live, seg->id.first) - 1;
 }
 
 static int note(struct wal_stream *stream, const struct wal_segment *seg, int code, const char *reason)
@@ -265,7 +270,8 @@ int wal_stream_prove_index(struct wal_stream *stream, struct wal_segment *seg, b
 	int r = 0;
 
 	pthread_mutex_lock(&stream->lock);
-	if (stream->live && !seg->removed && seg->loaded && (wrong || seg->unproven))
+	/* Where the stream was given up and recovered meanwhile, this segment is none of its any more. */
+	if (stream->live && has_segment(stream->live, seg) && seg->loaded && (wrong || seg->unproven))
 		r = reindex_locked(stream, seg, !wrong);
 	pthread_mutex_unlock(&stream->lock);
 	return r;

@@ -517,13 +517,14 @@ static int bury(struct wal_stream *stream)
 	struct wal_live *live;
 	int r;
 
+	pthread_mutex_lock(&store->birth_lock); /* it is in the table and on disk, or in neither */
 	pthread_mutex_lock(&store->lock);
 	HASH_DEL(store->streams, stream);
 	store->names_gen++;
 	pthread_mutex_unlock(&store->lock);
 	pthread_mutex_lock(&stream->lock);
-	live = stream->live;
-	for (size_t i = 0; i < live->n; i++) {
+	live = stream->live; /* NULL: it was given up since, nobody having a record of it open */
+	for (size_t i = 0; live && i < live->n; i++) {
 		if (atomic_load(&live->segs[i]->refs) > 1 && wal_stream_pin_locked(stream, live->segs[i]) == 0)
 			wal_stream_unpin(live->segs[i]);
 		live->segs[i]->removed = true;
@@ -531,6 +532,7 @@ static int bury(struct wal_stream *stream)
 	pthread_mutex_unlock(&stream->lock);
 	(void)snprintf(trash, sizeof(trash), "%s/%llu", WAL_DIR_TRASH, (unsigned long long)stream->id);
 	r = store->io->renameat(store->io, store->dirfd, stream->name, trash, false);
+	pthread_mutex_unlock(&store->birth_lock);
 	if (r == 0) {
 		(void)wal_io_remove_dir(store->io, store->dirfd, trash); /* what stays is removed at the next open */
 	} else {
