@@ -104,6 +104,8 @@ int wal_stream_retain_locked(struct wal_stream *stream)
 
 	if (limits->age_ns == WAL_FOREVER && limits->bytes == WAL_FOREVER && limits->records == WAL_FOREVER)
 		return 0;
+	if (stream->store->opts.flags & WAL_OPEN_NO_TRIM)
+		return 0;
 	now = wal_store_retention_now(stream->store);
 	/* A stream that is written no more: its last segment goes too, once all of it is too old. */
 	if (limits->age_ns != WAL_FOREVER && live->pending == 0 && last->id.first < live->next &&
@@ -143,7 +145,7 @@ int wal_retain(struct wal_stream *stream)
 	r = wal_stream_lock_live(stream, 0);
 	if (r < 0)
 		return r;
-	r = wal_stream_retain_locked(stream);
+	r = stream->unsynced ? -EROFS : wal_stream_retain_locked(stream); /* as in a trim */
 	pthread_mutex_unlock(&stream->lock);
 	return r;
 }

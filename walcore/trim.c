@@ -72,7 +72,10 @@ int wal_trim(struct wal_stream *stream, uint64_t first, uint32_t flags)
 	r = wal_stream_lock_live(stream, 0);
 	if (r < 0)
 		return r;
-	r = first > stream->live->visible ? -EINVAL : wal_stream_trim_locked(stream, first);
+	if (stream->unsynced) /* it may have more records than can be seen: they are set aside */
+		r = -EROFS;
+	else
+		r = first > stream->live->visible ? -EINVAL : wal_stream_trim_locked(stream, first);
 	pthread_mutex_unlock(&stream->lock);
 	if (r >= 0 && flags & WAL_TRIM_DURABLE)
 		r = wal_stream_flush(stream);

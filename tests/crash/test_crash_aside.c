@@ -377,6 +377,41 @@ static void file_damaged(void **state)
 	end();
 }
 
+/* What can be seen of a stream that is aside may not be all there is: nothing of it leaves, and nothing is begun behind it. */
+static void nothing_leaves(void **state)
+{
+	static const struct wal_settings settings = { .retention_age_ns = 3600 * (uint64_t)SECOND };
+	char aside[512];
+	uint64_t next;
+
+	(void)state;
+	begin();
+	assert_int_equal(wal_stream_set_settings(stream, &settings), 0);
+	put(&promise, stream, 4, 300);
+	put(&others, other, 4, 300);
+	assert_true(power_checkpoint());
+	power_fail_syncs(true);
+	put(&promise, stream, 5, 300);
+	assert_true(power_checkpoint());
+	power_fail_syncs(false);
+	assert_int_equal(wal_trim(stream, 3, 0), -EROFS);
+	aside_path(aside);
+	close_both(true);
+	power_lose();
+	flip(aside);
+	open_both();
+	next = kit_stat(stream).next;
+	assert_true(next < promise.n);
+	kit.clock.ns += 7200 * SECOND;
+	assert_int_equal(wal_retain(stream), -EROFS);
+	assert_int_equal(wal_trim(stream, next, 0), -EROFS);
+	kit.clock.ns -= 7200 * SECOND;
+	assert_int_equal(kit_stat(stream).first, 1);
+	close_both(true);
+	flip(aside);
+	end();
+}
+
 /* ---- stopped at every call --------------------------------------------------------------------------- */
 
 static void crash_before(struct crash *crash)
@@ -478,6 +513,7 @@ int main(void)
 		cmocka_unit_test(not_synced),
 		cmocka_unit_test(batch_behind),
 		cmocka_unit_test(file_damaged),
+		cmocka_unit_test(nothing_leaves),
 		cmocka_unit_test(set_aside_stop),
 		cmocka_unit_test(set_aside_fail),
 		cmocka_unit_test(replay_stop),

@@ -133,6 +133,23 @@ static void of_the_store(void **state)
 	assert_in_range(kit_stat(stream).first, 14, 17);
 }
 
+/* What may only be added to keeps its records, however many segments are begun. */
+static void append_only(void **state)
+{
+	(void)state;
+	set((struct wal_settings){ .retention_records = 4 });
+	append_n(4);
+	wal_stream_unref(stream);
+	kit_close(&kit);
+	kit.opts.flags |= WAL_OPEN_NO_TRIM;
+	kit_open(&kit);
+	stream = kit_stream(&kit, "s");
+	for (int i = 0; i < 20; i++)
+		(void)kit_append(stream, "more");
+	assert_int_equal(kit_stat(stream).first, 1);
+	assert_int_equal(wal_retain(stream), -EPERM);
+}
+
 /* Waits until the keeper has removed something. */
 static void wait_first(uint64_t low, uint64_t high)
 {
@@ -238,7 +255,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		CASE(trimmed),       CASE(by_records),    CASE(by_bytes),      CASE(by_age),      CASE(of_the_store),
-		CASE(by_the_keeper), CASE(small_records), CASE(fast_turnover), CASE(clock_jumps),
+		CASE(by_the_keeper), CASE(small_records), CASE(fast_turnover), CASE(clock_jumps), CASE(append_only),
 	};
 
 	return cmocka_run_group_tests_name("trim", tests, NULL, NULL);
