@@ -114,6 +114,16 @@ static void tell_poll(struct fuse_pollhandle *ph)
 	fuse_pollhandle_destroy(ph);
 }
 
+/* Takes the mark away. A wake comes once: who polls is to be told now, by the caller. */
+static struct fuse_pollhandle *take_woken_locked(struct follow_file *file)
+{
+	struct fuse_pollhandle *ph = file->woken ? file->ph : NULL;
+	if (ph)
+		file->ph = NULL;
+	file->woken = false;
+	return ph;
+}
+
 /* Lets go of the file, and with this of the right to touch it. Releases the lock. */
 static void let_go_locked(struct follow_file *file)
 {
@@ -136,13 +146,14 @@ static struct follow_read *next_read(struct follow_file *file)
 {
 	pthread_mutex_lock(&file->lock);
 	struct follow_read *read = file->reads;
-	file->woken = false;
-	if (!read) {
+	struct fuse_pollhandle *ph = take_woken_locked(file);
+	if (read) {
+		DL_DELETE(file->reads, read);
+		pthread_mutex_unlock(&file->lock);
+	} else {
 		let_go_locked(file);
-		return NULL;
 	}
-	DL_DELETE(file->reads, read);
-	pthread_mutex_unlock(&file->lock);
+	tell_poll(ph);
 	return read;
 }
 
@@ -211,6 +222,8 @@ static bool let_wait(struct follow_file *file, struct follow_read *read)
 		DL_PREPEND(file->reads, read);
 	if (err < 0 || file->woken) {
 		pthread_mutex_unlock(&file->lock);
+		if (err == -ENOTCONN)
+			walfs_hub_leave(file->hub, &file->waiter); /* follow_stop may have been here before us */
 		if (err < 0)
 			answer(fs, user, read, NULL, err);
 		return false;
@@ -338,16 +351,19 @@ static bool let_poll_wait(struct walfs_call *call, struct follow_file *file)
 {
 	walfs_hub_wait(file->hub, &file->waiter, file->reader.seq);
 	pthread_mutex_lock(&file->lock);
-	bool waits = !file->woken;
-	file->woken = false;
+	bool ended = file->ended, waits = !file->woken;
+	struct fuse_pollhandle *ph = take_woken_locked(file);
 	if (waits && call->ph) {
 		if (file->ph)
-			fuse_pollhandle_destroy(file->ph);
+			fuse_pollhandle_destroy(file->ph); /* of the same open file: one word is for all */
 		file->ph = call->ph;
 		call->ph = NULL;
 	}
 	pthread_mutex_unlock(&file->lock);
-	return waits;
+	if (ended)
+		walfs_hub_leave(file->hub, &file->waiter); /* follow_stop may have been here before us */
+	tell_poll(ph);
+	return waits || ended;
 }
 
 static int follow_poll(struct walfs_call *call, struct walfs_file *base)

@@ -8,6 +8,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/epoll.h>
 #include <sys/select.h>
 #include <sys/time.h>
@@ -279,6 +280,44 @@ static void poll_and_read(void **state)
 	must(close(fd));
 }
 
+/* Of those that share an open file one waits in poll while another takes what comes: the one is told all the same. */
+static void poll_beside_a_reader(void **state)
+{
+	struct mnt *m = *state;
+	char buf[64];
+	int fd;
+	pid_t taker, poller;
+
+	make_stream(m, "s");
+	fd = open_follow(m, "s/follow", O_NONBLOCK);
+	for (unsigned i = 0; i < 20; i++) {
+		taker = run_fork();
+		if (taker == 0)
+			for (;;)
+				(void)!read(fd, buf, sizeof(buf));
+		poller = run_fork();
+		if (poller == 0)
+			for (;;) {
+				double until = now_s() + 20;
+
+				/* When the time is up poll looks once more, and finds what it was not told of. */
+				if (!polls(fd, 20000) || now_s() > until)
+					_exit(1);
+				long n = read(fd, buf, sizeof(buf));
+
+				if (n > 0 && memchr(buf, 'z', (size_t)n))
+					_exit(0);
+			}
+		for (unsigned j = 0; j < 50; j++)
+			append(m, "s", "x");
+		must(kill(taker, SIGKILL));
+		assert_int_equal(run_reap(taker, 20), 128 + SIGKILL);
+		append(m, "s", "z");
+		assert_int_equal(run_reap(poller, 60), 0);
+	}
+	must(close(fd));
+}
+
 /* What a tail in the background and a pipe do in a script. */
 static void scripts(void **state)
 {
@@ -300,8 +339,14 @@ static void scripts(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		MNT_TEST(where_it_begins), MNT_TEST(what_stat_says), MNT_TEST(nonblocking),     MNT_TEST(interrupts),
-		MNT_TEST(polling),         MNT_TEST(poll_and_read),  MNT_TEST_RELAXED(scripts),
+		MNT_TEST(where_it_begins),
+		MNT_TEST(what_stat_says),
+		MNT_TEST(nonblocking),
+		MNT_TEST(interrupts),
+		MNT_TEST(polling),
+		MNT_TEST(poll_and_read),
+		MNT_TEST_RELAXED(poll_beside_a_reader),
+		MNT_TEST_RELAXED(scripts),
 	};
 
 	return mnt_main("follow", tests, sizeof(tests) / sizeof(*tests));
