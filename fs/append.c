@@ -230,9 +230,7 @@ static int step_release(struct walfs_call *call, void *arg)
 	if (file->spoiled && file->pending.draft && (call->wait & WAL_NOWAIT))
 		return -EAGAIN;
 	if (walfs_appender_has_record(file) && !file->spoiled) {
-		if (!file->announced)
-			walfs_await_begin(file->inode);
-		file->announced = true;
+		walfs_await_begin(file->inode, &file->closing);
 		return walfs_appender_commit(call, file, WALFS_ANSWER_RELEASE, 0);
 	}
 	return walfs_appender_finish(file, &answer, 0);

@@ -112,8 +112,7 @@ int walfs_appender_finish(struct walfs_appender *file, const struct walfs_answer
 	enum walfs_kind kind = file->kind;
 
 	if (answer.kind == WALFS_ANSWER_RELEASE) {
-		if (file->announced)
-			walfs_await_end(inode);
+		walfs_await_end(inode, &file->closing);
 		walfs_appender_close(file);
 		(void)fuse_reply_err(answer.req, 0); /* nobody waits for it */
 		return 0;

@@ -9,6 +9,7 @@
 #ifndef WALFS_APPENDER_H
 #define WALFS_APPENDER_H
 
+#include "await.h"
 #include "call.h"
 #include "opener.h"
 #include "turn.h"
@@ -56,9 +57,9 @@ struct walfs_appender {
 	bool packet;        /* the pending bytes are those of the WRITE that has its turn */
 	bool counted;       /* in inode->writing */
 	bool durable;       /* line.c's: the unfinished line is of an O_SYNC or O_DSYNC write */
-	bool announced;     /* a commit in the RELEASE, to await.c */
-	int spoiled;        /* the error that spoiled the record, or 0 */
-	void *header;       /* owned */
+	struct walfs_closing closing;
+	int spoiled;  /* the error that spoiled the record, or 0 */
+	void *header; /* owned */
 	size_t header_len;
 	size_t header_held; /* what is taken of the user for it */
 	enum walfs_msg_state msg;

@@ -12,9 +12,15 @@
 #include "call.h"
 #include "inode.h"
 
-/* A RELEASE begins to commit, in the order in which the kernel sent it; and it has committed, or failed. */
-void walfs_await_begin(struct walfs_inode *inode);
-void walfs_await_end(struct walfs_inode *inode);
+/* The commit of a RELEASE, embedded in the file that is closed. */
+struct walfs_closing {
+	struct walfs_closing *prev, *next; /* guarded by the lock of the inode */
+	uint64_t n;                        /* 0: has not begun, or has ended; it is the so many-th of the stream */
+};
+
+/* It begins, in the order in which the kernel sent it, unless it has already; and it is over, or failed, if it had begun. */
+void walfs_await_begin(struct walfs_inode *inode, struct walfs_closing *closing);
+void walfs_await_end(struct walfs_inode *inode, struct walfs_closing *closing);
 
 /* True where commits are under way that the call has to wait for: it is kept then and runs again in a worker, once. */
 bool walfs_await_join(struct walfs_call *call, struct walfs_inode *inode);

@@ -20,6 +20,7 @@
 
 struct walfs_all;
 struct walfs_appender;
+struct walfs_closing;
 struct record_file;
 struct walfs_hub;
 struct walfs_job;
@@ -39,13 +40,14 @@ struct walfs_inode {
 	atomic_uint writing;       /* open files with uncommitted bytes: attr.c */
 
 	pthread_mutex_t lock;
-	struct walfs_appender *appends;         /* appender.c's, guarded by lock: the open append files */
-	struct record_file *records;            /* recfile.c's, guarded by lock: the open records */
-	struct walfs_all *alls;                 /* all.c's, guarded by lock: the open files of all */
-	struct walfs_hub *hub;                  /* hub.c's, guarded by lock; owned; NULL: nobody has waited yet */
-	struct walfs_claim claim;               /* creation.c's, guarded by lock */
-	struct walfs_job *awaiting;             /* await.c's, guarded by lock: calls that wait; owned */
-	atomic_uint_least64_t n_begun, n_ended; /* await.c's: commits in a RELEASE */
+	struct walfs_appender *appends; /* appender.c's, guarded by lock: the open append files */
+	struct record_file *records;    /* recfile.c's, guarded by lock: the open records */
+	struct walfs_all *alls;         /* all.c's, guarded by lock: the open files of all */
+	struct walfs_hub *hub;          /* hub.c's, guarded by lock; owned; NULL: nobody has waited yet */
+	struct walfs_claim claim;       /* creation.c's, guarded by lock */
+	struct walfs_job *awaiting;     /* await.c's, guarded by lock: calls that wait; owned */
+	struct walfs_closing *closings; /* await.c's, guarded by lock: commits in a RELEASE, the oldest first */
+	uint64_t n_begun;               /* await.c's, guarded by lock: of these, also those that have ended */
 
 	/* inode.c's, guarded by its lock */
 	uint64_t n_lookup;

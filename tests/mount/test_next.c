@@ -160,6 +160,52 @@ static void late_releases(void **state)
 	free(big);
 }
 
+/* Who asks after a RELEASE that takes long sees what it commits, though shorter ones that came later overtake it. */
+static void overtaken_release(void **state)
+{
+	enum { FILES = 300, LEN = 96 << 20 };
+	struct mnt *m = *state;
+	char *big = malloc(LEN);
+	int fds[FILES], large, hold[2];
+	struct stat st;
+	char c;
+
+	assert_non_null(big);
+	memset(big, 'x', LEN);
+	make_stream(m, "s");
+	must(pipe(hold));
+	large = (int)must(open(mp(m, "s/append"), O_WRONLY));
+	for (unsigned i = 0; i < FILES; i++)
+		fds[i] = (int)must(open(mp(m, "s/append"), O_WRONLY));
+	pid_t pid = run_fork();
+	if (pid == 0) { /* not the opener, so what it closes is committed in RELEASEs */
+		write_all(large, big, LEN);
+		must(close(large));
+		must(write(hold[1], "x", 1));
+		for (unsigned i = 0; i < FILES; i++)
+			if (write(fds[i], "x", 1) != 1 || close(fds[i]) != 0)
+				_exit(1);
+		_exit(0);
+	}
+	must(close(large));
+	for (unsigned i = 0; i < FILES; i++)
+		must(close(fds[i]));
+	assert_int_equal(must(read(hold[0], &c, 1)), 1);
+
+	uint64_t seen = last_seq(m, "s"), seq = 1;
+
+	assert_int_equal(run_reap(pid, 60), 0);
+	assert_int_equal(last_seq(m, "s"), FILES + 1);
+	for (; must(stat(mp(m, "s/%llu", (unsigned long long)seq), &st)) == 0 && st.st_size != LEN; seq++)
+		;
+	if (seen < seq)
+		fail_msg("the newest was %llu while %llu was under way", (unsigned long long)seen,
+			 (unsigned long long)seq);
+	must(close(hold[0]));
+	must(close(hold[1]));
+	free(big);
+}
+
 /* While one has it open another gets EEXIST, with or without O_EXCL, but appends go on. */
 static void one_creator(void **state)
 {
@@ -460,6 +506,7 @@ int main(void)
 		MNT_TEST(other_names),
 		MNT_TEST(empty_creations),
 		MNT_TEST(late_releases),
+		MNT_TEST(overtaken_release),
 		MNT_TEST(one_creator),
 		MNT_TEST(gone_at_write),
 		MNT_TEST(gone_at_close),
