@@ -71,9 +71,14 @@ int wal_space_take_locked(struct wal_stream *stream, uint64_t bytes)
 {
 	struct wal_segment *last = wal_stream_last(stream);
 	uint64_t want = reserved_of(stream) + bytes + 2 * (WAL_FRAME_BYTES + WAL_HEADER_MAX); /* some for frames */
-	int r;
+	struct statvfs st;
+	int r = stream->store->io->fstatvfs(stream->store->io, stream->store->dirfd, &st);
 
-	r = wal_stream_pin_locked(stream, last);
+	/* A call that asks for more than there is takes all there is before it fails, and everybody else meanwhile has none. */
+	if (r == 0 && bytes > (uint64_t)st.f_bfree * st.f_frsize)
+		r = -ENOSPC;
+	if (r == 0)
+		r = wal_stream_pin_locked(stream, last);
 	if (r < 0)
 		return r;
 	r = stream->store->io->fallocate(stream->store->io, last->fd, last->size, want);
