@@ -213,6 +213,8 @@ static int finish_content(struct wal_draft *draft, bool durable, struct wal_fram
 	if (r == 0)
 		r = wal_io_sync_dir(store->io, store->dirfd, WAL_DIR_DRAFTS);
 	wal_latency_add(&store->sync_latency, since);
+	if (r == 0) /* else the rename could take it into a directory that is lost */
+		r = wal_store_sync_entries(store);
 	return r;
 }
 
@@ -293,7 +295,7 @@ static int commit_locked(struct wal_stream *stream, struct wal_append *req, stru
 					 .created_ns = now,
 					 .time_base = live->last_time,
 					 .pos = live->pos_next };
-	slot.mark_off = WAL_HEAD_BYTES;
+	slot.mark_off = 0; /* nothing of it was synced yet */
 	r = install_locked(stream, draft, &slot, bytes, replace);
 	if (r < 0) {
 		wal_store_put_segment(stream->store, seg);

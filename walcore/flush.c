@@ -141,6 +141,24 @@ static void mark_unsynced_locked(struct wal_stream *stream)
 	pthread_mutex_unlock(&store->dirty_lock);
 }
 
+/* A segment that is on disk for the first time: the one before it knows it too, so that its loss would be seen. Not synced, as
+ * the mark itself is not. */
+static void tell_previous_locked(struct wal_stream *stream)
+{
+	struct wal_live *live = stream->live;
+	struct wal_slot slot = stream->slot;
+	struct wal_segment *seg;
+
+	if (live->n < 2)
+		return;
+	seg = live->segs[live->n - 2];
+	if (wal_stream_load_head_locked(stream, seg) < 0 || wal_stream_pin_locked(stream, seg) < 0)
+		return;
+	slot.id = seg->id;
+	(void)wal_segment_write_slot(stream->store->io, seg->fd, &slot);
+	wal_stream_unpin(seg);
+}
+
 static int flush_end(struct flush *flush)
 {
 	struct wal_stream *stream = flush->stream;
@@ -151,6 +169,7 @@ static int flush_end(struct flush *flush)
 	pthread_mutex_lock(&stream->lock);
 	if (flush->result == 0 && flush->n > 0 && flush->mark_first == wal_stream_last(stream)->id.first) {
 		bool slot_dirty = stream->slot_dirty, dirty = wal_stream_last(stream)->dirty;
+		bool first_time = stream->slot.mark_off < WAL_HEAD_BYTES;
 
 		/* The mark itself is not synced: a lost one only means that less is known for certain. */
 		stream->slot.mark_next = flush->mark_next;
@@ -158,6 +177,8 @@ static int flush_end(struct flush *flush)
 		if (wal_stream_write_slot_locked(stream) == 0) {
 			stream->slot_dirty = slot_dirty;
 			wal_stream_last(stream)->dirty = dirty;
+			if (first_time)
+				tell_previous_locked(stream);
 		}
 	} else if (flush->result == 0 && flush->n > 0) {
 		stream->slot.mark_next = wal_max_u64(stream->slot.mark_next, flush->mark_next);
@@ -185,8 +206,7 @@ static int flush_end(struct flush *flush)
 	return flush->result;
 }
 
-/* Returns when the store's directory is on disk as it was at the call: a sync that is under way is waited for. */
-static int sync_entries(struct wal_store *store)
+int wal_store_sync_entries(struct wal_store *store)
 {
 	uint64_t since;
 	int r = 0;
@@ -212,7 +232,7 @@ int wal_stream_flush(struct wal_stream *stream)
 	struct flush flush;
 	int r;
 
-	r = sync_entries(stream->store);
+	r = wal_store_sync_entries(stream->store);
 	if (r == 0)
 		r = flush_begin(&flush, stream);
 	if (r <= 0)
@@ -373,7 +393,7 @@ int wal_store_flush(struct wal_store *store, bool all)
 		lsn = wal_journal_begin_checkpoint(&store->journal);
 		wait_for_names(store);
 	}
-	r = stuck = sync_entries(store);
+	r = stuck = wal_store_sync_entries(store);
 	while ((n = take_dirty(store, all, batch)) > 0) {
 		one = flush_batch(store, batch, n, flushes);
 		r = r < 0 ? r : one;
@@ -518,7 +538,7 @@ int wal_stream_sync(struct wal_stream *stream)
 		return r;
 	/* What is committed in a durable stream is durable. What is relaxed is in the segments alone; a flush that has been
 	 * there need not have seen the stream's own name. */
-	return dirty ? wal_stream_flush(stream) : durable ? 0 : sync_entries(store);
+	return dirty ? wal_stream_flush(stream) : durable ? 0 : wal_store_sync_entries(store);
 }
 
 int wal_store_sync(struct wal_store *store)

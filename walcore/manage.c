@@ -101,12 +101,13 @@ struct newest {
 
 static int see_name(void *arg, const char *name, unsigned char type)
 {
+	const char *suffix = strrchr(name, '.');
 	struct newest *newest = arg;
 	uint64_t first;
 
 	(void)type;
-	if (wal_segment_parse_name(name, &first) < 0)
-		newest->others++;
+	if (wal_segment_parse_name(name, &first) < 0) /* an index is a cache, here of segments that were never synced */
+		newest->others += !suffix || strcmp(suffix, WAL_SUFFIX_INDEX) != 0;
 	else if (first < newest->below && first > newest->first)
 		newest->first = first;
 	return 0;
@@ -133,7 +134,7 @@ int wal_stream_load_state(struct wal_stream *stream)
 {
 	struct wal_store *store = stream->store;
 	struct newest newest = { .below = UINT64_MAX };
-	bool any = false;
+	bool garbage = false;
 	struct stat st = { .st_size = 0 };
 	int r;
 
@@ -143,17 +144,15 @@ int wal_stream_load_state(struct wal_stream *stream)
 		r = wal_io_list(store->io, store->dirfd, stream->name, see_name, &newest);
 		if (r < 0)
 			return r == -ENOTDIR || r == -ELOOP ? -ENOENT : r;
+		/* None was ever written: a creation that was never finished, or a power loss took it. */
 		if (newest.first == 0)
-			return any || newest.others ? -EBADMSG : -ENODATA;
+			return garbage || newest.others ? -EBADMSG : -ENODATA;
 		r = load_head(stream, newest.first, &st);
-		/* A first head that is torn, with nothing behind it: a creation that was never finished. */
-		if (r == -EBADMSG && newest.first == 1 && !any && st.st_size <= WAL_HEAD_BYTES)
-			r = -ENODATA;
-		any |= r == -EBADMSG || newest.first != 1;
+		garbage |= r == -EBADMSG && (newest.first != 1 || st.st_size > WAL_HEAD_BYTES);
 		newest.below = newest.first;
-	} while (r == -EBADMSG || (r == -ENODATA && newest.first != 1));
+	} while (r == -EBADMSG || r == -ENODATA);
 	if (r < 0)
-		return r == -ENODATA && any ? -EBADMSG : r;
+		return r;
 	stream->id = stream->slot.id.stream_id;
 	stream->file_time = (int64_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec;
 	return 0;
@@ -199,11 +198,8 @@ static int give_birth(struct wal_stream *stream, uint64_t *reserved, uint64_t *r
 	struct wal_journal_entry entry = { .type = WAL_ENTRY_CREATE };
 	uint8_t sector[WAL_SECTOR];
 	struct wal_span payload[2] = { { sector, sizeof(sector) }, { stream->name, strlen(stream->name) } };
-	char path[WAL_PATH_MAX];
 	int r;
 
-	wal_stream_path(stream, 1, WAL_SUFFIX_SEGMENT, path, sizeof(path));
-	(void)store->io->unlinkat(store->io, store->dirfd, path, false); /* what an unfinished creation left */
 	pthread_mutex_lock(&stream->lock);
 	stream->live = calloc(1, sizeof(*stream->live));
 	r = stream->live ? 0 : -ENOMEM;
@@ -292,7 +288,21 @@ int wal_stream_open(struct wal_store *store, struct wal_span key, struct wal_str
 	return 0;
 }
 
-/* Makes the directory. 0, or -EEXIST where it is a stream already. One that an unfinished creation left is used. */
+static int clear_unfinished(void *arg, const char *name, unsigned char type)
+{
+	const struct wal_stream *stream = arg;
+	struct wal_store *store = stream->store;
+	char path[600];
+	int r;
+
+	(void)type;
+	(void)snprintf(path, sizeof(path), "%s/%s", stream->name, name);
+	r = store->io->unlinkat(store->io, store->dirfd, path, false);
+	return r == -ENOENT ? 0 : r;
+}
+
+/* Makes the directory. 0, or -EEXIST where it is a stream already. One that an unfinished creation left is used, without what is in
+ * it: segments that were never written. */
 static int make_directory(struct wal_stream *stream)
 {
 	struct wal_store *store = stream->store;
@@ -304,7 +314,9 @@ static int make_directory(struct wal_stream *stream)
 	id = stream->id;
 	r = wal_stream_load_state(stream);
 	stream->id = id;
-	return r == -ENODATA ? 0 : -EEXIST;
+	if (r != -ENODATA)
+		return -EEXIST;
+	return wal_io_list(store->io, store->dirfd, stream->name, clear_unfinished, stream);
 }
 
 int wal_stream_create(struct wal_store *store, struct wal_span key, const struct wal_attr *attr,
@@ -451,6 +463,7 @@ int wal_stream_rename(struct wal_stream *stream, struct wal_span new_key)
 	uint64_t reserved = 2 * WAL_STATE_RESERVE;
 	char name[WAL_NAME_MAX + 1];
 	struct stat st;
+	bool synced;
 	int r;
 
 	r = wal_key_to_name(new_key, name);
@@ -467,10 +480,14 @@ int wal_stream_rename(struct wal_stream *stream, struct wal_span new_key)
 	r = lock_idle(stream);
 	if (r < 0)
 		goto out;
+	synced = stream->slot.mark_off >= WAL_HEAD_BYTES;
 	pthread_mutex_unlock(&stream->lock);
 	if (strcmp(stream->name, name) == 0) /* only changed under names_lock */
 		goto out;
-	r = store->io->fstatat(store->io, store->dirfd, name, &st) == 0 ? -EEXIST : 0;
+	if (!synced) /* so that replay can tell by its head which one a directory is, under whatever name */
+		r = wal_stream_flush(stream);
+	if (r == 0)
+		r = store->io->fstatat(store->io, store->dirfd, name, &st) == 0 ? -EEXIST : 0;
 	if (r < 0)
 		goto out;
 	wal_store_name_begin(store);

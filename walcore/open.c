@@ -102,7 +102,7 @@ static int make_journal(struct wal_store *store, uint64_t size)
 	return r;
 }
 
-/* The marker comes last, under a name of its own until it is on disk: with it, the store is. */
+/* The marker comes last, under a name of its own until it is on disk: with it, the store is. So the way to it is on disk before. */
 static int make_marker(struct wal_store *store, uint64_t journal_bytes)
 {
 	struct wal_marker marker = { .created_ns = wal_store_now(store), .journal_bytes = journal_bytes };
@@ -122,11 +122,15 @@ static int make_marker(struct wal_store *store, uint64_t journal_bytes)
 		r = store->io->fsync(store->io, fd);
 	(void)store->io->close(store->io, fd); /* synced, or thrown away */
 	if (r == 0)
-		r = store->io->renameat(store->io, store->dirfd, WAL_FILE_STORE ".new", WAL_FILE_STORE, false);
-	if (r == 0)
 		r = wal_io_sync_dir(store->io, store->dirfd, WAL_DIR_META);
 	if (r == 0)
 		r = store->io->fsync(store->io, store->dirfd);
+	if (r == 0)
+		r = wal_io_sync_dir(store->io, store->dirfd, "..");
+	if (r == -EACCES) /* not ours to read: then it was not made just now, by us */
+		r = 0;
+	if (r == 0)
+		r = store->io->renameat(store->io, store->dirfd, WAL_FILE_STORE ".new", WAL_FILE_STORE, false);
 	return r;
 }
 
@@ -256,6 +260,8 @@ static int open_journal(struct wal_store *store, struct wal_err *err)
 		r = wal_io_ensure_dir(store->io, store->dirfd, WAL_DIR_TRASH);
 	if (r == 0)
 		r = wal_io_ensure_dir(store->io, store->dirfd, WAL_DIR_REPLAY);
+	if (r == 0) /* these, and the marker, which may be there since somebody was killed before he could sync it */
+		r = wal_io_sync_dir(store->io, store->dirfd, WAL_DIR_META);
 	if (r == 0)
 		r = wal_io_ensure_dir(store->io, store->dirfd, WAL_DIR_ASIDE);
 	if (r == 0) /* what will be synced in them must not be lost with them */

@@ -99,6 +99,8 @@ static int remove_last(struct wal_stream *stream)
 	wal_stream_path(stream, seg->id.first, WAL_SUFFIX_SEGMENT, path, sizeof(path));
 	if (!untouched(stream)) {
 		r = store->io->unlinkat(store->io, store->dirfd, path, false);
+		if (r == 0) /* it must not come back once its numbers are in another segment */
+			r = wal_io_sync_dir(store->io, store->dirfd, stream->name);
 		wal_store_trace(store, "stream %s: segment %llu was never synced and is torn: removed", stream->name,
 				(unsigned long long)seg->id.first);
 	}
@@ -143,8 +145,10 @@ static int load_slot(struct wal_stream *stream)
 			break;
 		if ((r != -ENODATA && r != -EBADMSG) || live->n == 1)
 			return r == -ENODATA ? -EBADMSG : r;
-		/* Garbage is a torn creation only where nothing was written behind it; else it is damage, and stays. */
-		if (r == -EBADMSG && (size > WAL_HEAD_BYTES || stream->slot.id.first >= last->id.first)) {
+		/* Garbage is a torn creation only where nothing was written behind it; else it is damage, and stays. So is
+		 * what is missing where a segment before it knows that it was on disk. */
+		if (stream->slot.id.first >= last->id.first || (r == -EBADMSG && size > WAL_HEAD_BYTES) ||
+		    stream->slot.mark_next > last->id.first) {
 			pass_headless(stream);
 			continue;
 		}
@@ -254,7 +258,7 @@ static int cut(struct wal_stream *stream, struct wal_segment *seg, uint64_t file
 	return r;
 }
 
-/* Walks segment i. 1: it ends before the next one begins, so that what follows was never acknowledged. */
+/* Walks segment i. 1: it ends before the next one begins, so that what follows was never acknowledged; 2: it was being made itself. */
 static int recover_segment(struct wal_stream *stream, size_t i)
 {
 	struct wal_live *live = stream->live;
@@ -270,6 +274,10 @@ static int recover_segment(struct wal_stream *stream, size_t i)
 	if (r < 0)
 		return r;
 	r = wal_segment_read_head(store->io, seg->fd, &slot);
+	if (r == -ENODATA && i > 0 && stream->slot.mark_next <= seg->id.first) {
+		wal_stream_unpin(seg);
+		return 2;
+	}
 	if (r >= 0)
 		r = store->io->fstat(store->io, seg->fd, &st);
 	if (r < 0)
@@ -314,6 +322,53 @@ out:
 	return r;
 }
 
+/* Segments that a trim left behind go: what is wrong in them, or missing between them, matters no more. */
+static int drop_trimmed(struct wal_stream *stream)
+{
+	struct wal_live *live = stream->live;
+	struct wal_store *store = stream->store;
+	size_t gone = 0;
+	int r;
+
+	while (gone + 1 < live->n && live->segs[gone + 1]->id.first <= stream->slot.first_seq)
+		gone++;
+	for (size_t i = 0; i < gone && !untouched(stream); i++) {
+		r = wal_stream_remove_segment_locked(stream, live->segs[i]);
+		if (r < 0)
+			return r;
+		wal_segment_ref(live->segs[i]);
+	}
+	for (size_t i = 0; i < gone; i++)
+		wal_store_put_segment(store, live->segs[i]);
+	memmove(live->segs, live->segs + gone, (live->n - gone) * sizeof(*live->segs));
+	live->n -= gone;
+	if (gone > 0 && !untouched(stream))
+		wal_stream_mark_dirty_locked(stream, true);
+	return 0;
+}
+
+/* The state goes to the segment that will be the last one, and to the disk, before those behind it are removed. */
+static int move_state(struct wal_stream *stream, struct wal_segment *seg)
+{
+	struct wal_store *store = stream->store;
+	int r;
+
+	stream->slot.id = seg->id;
+	stream->slot.mark_next = wal_min_u64(stream->slot.mark_next, stream->live->next);
+	stream->slot.mark_off = seg->size;
+	if (untouched(stream))
+		return 0;
+	r = wal_stream_pin_locked(stream, seg);
+	if (r < 0)
+		return r;
+	stream->slot.gen++;
+	r = wal_segment_write_slot(store->io, seg->fd, &stream->slot);
+	if (r == 0)
+		r = store->io->fdatasync(store->io, seg->fd);
+	wal_stream_unpin(seg);
+	return r;
+}
+
 static int recover_tail(struct wal_stream *stream)
 {
 	struct wal_live *live = stream->live;
@@ -322,17 +377,20 @@ static int recover_tail(struct wal_stream *stream)
 
 	while (i > 0 && live->segs[i]->id.first > stream->slot.mark_next)
 		i--;
-	for (; i < live->n && r == 0; i++)
-		r = recover_segment(stream, i);
-	if (r != 1)
-		return r;
-	while (live->n > i) { /* a suffix is lost, never a hole left */
-		r = remove_last(stream);
-		if (r < 0)
-			return r;
+	r = recover_segment(stream, i);
+	if (r == 2) { /* the one before it is the last one, then */
+		assert(i > 0);
+		r = recover_segment(stream, --i);
 	}
-	stream->slot.id = wal_stream_last(stream)->id;
-	return 0;
+	for (i++; i < live->n && r == 0; i++)
+		r = recover_segment(stream, i);
+	if (r <= 0)
+		return r;
+	i -= r == 2;
+	r = move_state(stream, live->segs[i - 1]);
+	while (live->n > i && r == 0) /* a suffix is lost, never a hole left */
+		r = remove_last(stream);
+	return r;
 }
 
 /* Positions of the end. A stream that was begun before there were any has an arbitrary one; it lasts, because the next
@@ -358,28 +416,88 @@ static void drop_index(struct wal_stream *stream)
 	(void)stream->store->io->unlinkat(stream->store->io, stream->store->dirfd, path, false); /* none, as a rule */
 }
 
-/* Segments that a trim left behind go; bytes of the others are counted. */
-static int settle(struct wal_stream *stream)
+/* All of them but the one that has the name of what is the last one now. */
+static int remove_all(struct wal_stream *stream, struct wal_segment **segs, size_t n)
+{
+	int r = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		char path[WAL_PATH_MAX];
+
+		wal_stream_path(stream, segs[i]->id.first, WAL_SUFFIX_SEGMENT, path, sizeof(path));
+		if (r == 0 && segs[i]->id.first != wal_stream_last(stream)->id.first)
+			r = stream->store->io->unlinkat(stream->store->io, stream->store->dirfd, path, false);
+		r = r == -ENOENT ? 0 : r;
+		wal_store_put_segment(stream->store, segs[i]);
+	}
+	free(segs);
+	return r == 0 ? wal_io_sync_dir(stream->store->io, stream->store->dirfd, stream->name) : r;
+}
+
+/* The oldest segment was never known to be on disk, and a power loss took it: what comes after it is a suffix that is lost with it. The
+ * state stays, in an empty segment in its place, which is on disk before the others go. */
+static int begin_anew(struct wal_stream *stream)
 {
 	struct wal_live *live = stream->live;
 	struct wal_store *store = stream->store;
-	size_t gone = 0;
+	struct wal_segment **old = live->segs, *seg;
+	struct wal_slot slot = stream->slot;
+	size_t n = live->n;
+	char path[WAL_PATH_MAX];
 	int r;
 
-	while (gone + 1 < live->n && live->segs[gone + 1]->id.first <= stream->slot.first_seq)
-		gone++;
-	for (size_t i = 0; i < gone && !untouched(stream); i++) {
-		r = wal_stream_remove_segment_locked(stream, live->segs[i]);
-		if (r < 0)
-			return r;
-		wal_segment_ref(live->segs[i]);
-	}
-	for (size_t i = 0; i < gone; i++)
-		wal_store_put_segment(store, live->segs[i]);
-	memmove(live->segs, live->segs + gone, (live->n - gone) * sizeof(*live->segs));
-	live->n -= gone;
-	if (gone > 0 && !untouched(stream))
-		wal_stream_mark_dirty_locked(stream, true);
+	wal_store_trace(store, "stream %s: its oldest segment was never synced and is lost, with all that came later",
+			stream->name);
+	live->segs = NULL;
+	live->n = live->cap = 0;
+	live->next = slot.first_seq;
+	live->pos_next = slot.first_seq == 1 ? 0 : slot.id.pos;
+	live->last_time = slot.id.time_base;
+	stream->slot.mark_next = slot.first_seq;
+	wal_stream_path(stream, slot.first_seq, WAL_SUFFIX_SEGMENT, path, sizeof(path));
+	(void)store->io->unlinkat(store->io, store->dirfd, path, false); /* torn, where it is there */
+	r = wal_stream_rotate_locked(stream, NULL);
+	seg = r == 0 ? wal_stream_last(stream) : NULL;
+	if (r == 0)
+		r = store->io->fdatasync(store->io, seg->fd);
+	if (r == 0)
+		r = wal_io_sync_dir(store->io, store->dirfd, stream->name);
+	if (r == 0)
+		return remove_all(stream, old, n);
+	for (size_t i = 0; i < n; i++)
+		wal_store_put_segment(store, old[i]);
+	free(old);
+	return r;
+}
+
+/* Is the segment that has the oldest record not there, and was never known to be on disk? */
+static bool begin_is_lost(struct wal_stream *stream)
+{
+	const struct wal_io *io = stream->store->io;
+	struct wal_segment *seg = stream->live->segs[0];
+	struct wal_slot slot;
+	int r;
+
+	if (stream->slot.mark_next > stream->slot.first_seq ||
+	    stream->live->n + (seg->id.first > stream->slot.first_seq) < 2 || untouched(stream))
+		return false;
+	if (seg->id.first > stream->slot.first_seq)
+		return true;
+	r = wal_stream_pin_locked(stream, seg);
+	if (r < 0)
+		return false;
+	r = wal_segment_read_head(io, seg->fd, &slot);
+	wal_stream_unpin(seg);
+	return r == -ENODATA && stream->live->segs[1]->id.first > stream->slot.first_seq;
+}
+
+/* Counts the bytes of all segments but the last. */
+static void count_bytes(struct wal_stream *stream)
+{
+	struct wal_live *live = stream->live;
+	struct wal_store *store = stream->store;
+	int r;
+
 	if (stream->slot.first_seq < live->segs[0]->id.first)
 		note(stream, live->segs[0], 0, stream->slot.first_seq, live->segs[0]->id.first - stream->slot.first_seq,
 		     -EBADMSG, "records missing: their segment file is gone");
@@ -395,7 +513,37 @@ static int settle(struct wal_stream *stream)
 		if (!live->segs[i]->loaded)
 			live->segs[i]->size = (uint64_t)st.st_size; /* so that a trim knows what goes */
 	}
-	return 0;
+}
+
+/* What is above the mark may be in the page cache alone, where who wrote it was killed before he could sync it. Who reads it, or
+ * appends behind it, relies on it from now on: so it is synced, with the names that lead to it. */
+static int sync_found(struct wal_stream *stream)
+{
+	struct wal_store *store = stream->store;
+	struct wal_live *live = stream->live;
+	size_t i = live->n;
+	int r = 0;
+
+	if (store->rdonly || stream->stopped)
+		return 0;
+	if (live->next <= stream->slot.mark_next && stream->slot.mark_off >= WAL_HEAD_BYTES)
+		return 0;
+	while (r == 0 && i-- > 0) {
+		r = wal_stream_pin_locked(stream, live->segs[i]);
+		if (r < 0)
+			break;
+		r = store->io->fdatasync(store->io, live->segs[i]->fd);
+		wal_stream_unpin(live->segs[i]);
+		if (live->segs[i]->id.first <= stream->slot.mark_next)
+			break;
+	}
+	if (r == 0)
+		r = wal_io_sync_dir(store->io, store->dirfd, stream->name);
+	if (r == 0)
+		r = store->io->fsync(store->io, store->dirfd);
+	if (r < 0)
+		wal_stream_stop_locked(stream, r, "what was found could not be synced");
+	return r;
 }
 
 int wal_stream_recover_locked(struct wal_stream *stream)
@@ -412,13 +560,17 @@ int wal_stream_recover_locked(struct wal_stream *stream)
 	if (r == 0)
 		r = load_slot(stream);
 	if (r == 0)
-		r = recover_tail(stream);
+		r = drop_trimmed(stream);
+	if (r == 0)
+		r = begin_is_lost(stream) ? begin_anew(stream) : recover_tail(stream);
+	if (r == 0)
+		r = sync_found(stream);
 	if (r == 0) {
 		find_positions(stream);
 		drop_index(stream);
 	}
 	if (r == 0)
-		r = settle(stream);
+		count_bytes(stream);
 	if (r == 0 && stream->slot.first_seq > stream->live->next) {
 		/* The trim survived a power loss and the records did not: their numbers stay used all the same. */
 		stream->live->next = stream->slot.first_seq;

@@ -75,6 +75,7 @@ static int learn(void *arg, const struct wal_journal_entry *entry, const uint8_t
 
 	if (!target)
 		return -ENOMEM;
+	target->meant |= entry->type != WAL_ENTRY_BIND;
 	switch (entry->type) {
 	case WAL_ENTRY_BIND:
 	case WAL_ENTRY_RENAME:
@@ -116,15 +117,33 @@ static int open_segment(struct replay *replay, const struct wal_target *target, 
 	return replay->fd;
 }
 
-/* A segment was begun: its file is there with that head, or becomes so, from its draft where it was one. */
+/* The segment's file is there with that head, or becomes so. A newer one stays: of a draft that took the place of an empty segment. */
+static int put_head(struct replay *replay, const struct wal_target *target, const struct wal_slot *slot)
+{
+	struct wal_store *store = replay->store;
+	int fd = open_segment(replay, target, slot->id.first, O_CREAT);
+	struct wal_slot there;
+	int r;
+
+	if (fd < 0)
+		return fd;
+	r = wal_segment_read_head(store->io, fd, &there);
+	if (r >= 0 && (there.id.salt == slot->id.salt || there.gen >= slot->gen))
+		return 0;
+	if (r < 0 && r != -EBADMSG && r != -ENODATA)
+		return r;
+	return wal_segment_write_head(store->io, fd, slot);
+}
+
+/* A segment was begun, from its draft where it was one. */
 static int apply_segment(struct replay *replay, struct wal_target *target, const struct wal_journal_entry *entry,
 			 const uint8_t *payload)
 {
 	struct wal_store *store = replay->store;
 	char from[64], to[WAL_PATH_MAX], name[WAL_SEGMENT_NAME_LEN];
-	struct wal_slot slot, there;
+	struct wal_slot slot;
 	struct stat st;
-	int fd, r;
+	int r;
 
 	if (entry->payload_len != WAL_SECTOR || wal_slot_decode(payload, &slot) < 0 ||
 	    slot.id.first != entry->segment || slot.id.stream_id != target->id)
@@ -138,15 +157,7 @@ static int apply_segment(struct replay *replay, struct wal_target *target, const
 		if (r < 0)
 			return r;
 	}
-	fd = open_segment(replay, target, slot.id.first, O_CREAT);
-	if (fd < 0)
-		return fd;
-	r = wal_segment_read_head(store->io, fd, &there);
-	if (r >= 0 && there.id.salt == slot.id.salt)
-		return 0;
-	if (r < 0 && r != -EBADMSG && r != -ENODATA)
-		return r;
-	return wal_segment_write_head(store->io, fd, &slot);
+	return put_head(replay, target, &slot);
 }
 
 static int apply_slot(struct replay *replay, struct wal_target *target, const struct wal_journal_entry *entry,
@@ -162,6 +173,8 @@ static int apply_slot(struct replay *replay, struct wal_target *target, const st
 	if (fd < 0)
 		return fd == -ENOENT ? 0 : fd; /* trimmed since */
 	r = wal_segment_read_head(store->io, fd, &there);
+	if (r == -ENODATA)
+		return 0; /* a segment of a relaxed stream, lost with the change */
 	if (r < 0 || there.gen >= slot.gen)
 		return r < 0 ? r : 0;
 	slot.mark_next = there.mark_next;
@@ -220,6 +233,8 @@ static int apply(void *arg, const struct wal_journal_entry *entry, const uint8_t
 	if (!target || !target->found || target->deleted)
 		return 0;
 	switch (entry->type) {
+	case WAL_ENTRY_CREATE: /* it may have been found by a later segment, with the first one lost or torn */
+		return put_head(replay, target, &target->slot);
 	case WAL_ENTRY_SEGMENT:
 		return apply_segment(replay, target, entry, payload);
 	case WAL_ENTRY_SLOT:

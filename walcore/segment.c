@@ -73,10 +73,14 @@ int wal_segment_parse_name(const char *name, uint64_t *ret_first)
 
 int wal_segment_write_head(const struct wal_io *io, int fd, const struct wal_slot *slot)
 {
+	struct wal_slot older = *slot;
 	uint8_t buf[WAL_HEAD_BYTES] = { 0 };
 
+	/* Both slots, so that zeros in both say that the head was never written. */
+	older.gen--;
 	wal_segment_head_encode(buf, &slot->id);
 	wal_slot_encode(buf + WAL_SLOT_OFF(slot->gen & 1), slot);
+	wal_slot_encode(buf + WAL_SLOT_OFF(older.gen & 1), &older);
 	return wal_io_write(io, fd, buf, sizeof(buf), 0);
 }
 
@@ -93,6 +97,14 @@ static bool same_identity(const struct wal_identity *a, const struct wal_identit
 {
 	return a->stream_id == b->stream_id && a->first == b->first && a->salt == b->salt &&
 	       a->created_ns == b->created_ns && a->time_base == b->time_base;
+}
+
+static bool is_zero(const uint8_t *p, size_t len)
+{
+	for (size_t i = 0; i < len; i++)
+		if (p[i])
+			return false;
+	return true;
 }
 
 int wal_segment_read_head(const struct wal_io *io, int fd, struct wal_slot *ret_slot)
@@ -115,10 +127,9 @@ int wal_segment_read_head(const struct wal_io *io, int fd, struct wal_slot *ret_
 	}
 	if (slot == 0)
 		return head > 0 ? 1 : 0;
-	for (size_t i = 0; i < sizeof(buf); i++)
-		if (buf[i])
-			return -EBADMSG;
-	return -ENODATA;
+	/* Neither slot: never written, or torn between sectors when it was. What is there and no sector of it is damage. */
+	return is_zero(buf + WAL_SECTOR, 2 * WAL_SECTOR) && (head >= 0 || is_zero(buf, WAL_SECTOR)) ? -ENODATA
+												    : -EBADMSG;
 }
 
 /* The slow way: every frame from the point on is checked. */

@@ -51,11 +51,11 @@ void wal_segment_name(uint64_t first, const char *suffix, char name[WAL_SEGMENT_
 /* 0 and the number, or -EINVAL where the name is not one of a segment. */
 int wal_segment_parse_name(const char *name, uint64_t *ret_first);
 
-/* Writes the head and slot 0 of a new segment to fd. */
+/* Writes the head and both slots of a new segment to fd. */
 int wal_segment_write_head(const struct wal_io *io, int fd, const struct wal_slot *slot);
 int wal_segment_write_slot(const struct wal_io *io, int fd, const struct wal_slot *slot);
 /* Reads both. -EBADMSG where no part is valid; -EPROTONOSUPPORT. A damaged first sector is made up for by a slot.
- * -ENODATA: never written (empty, or zeros). */
+ * -ENODATA: its slots were never written (empty, or zeros). */
 int wal_segment_read_head(const struct wal_io *io, int fd, struct wal_slot *ret_slot);
 
 /* Finds record seq: through the index if there, else from the start. -EBADMSG where it is damaged; -EAGAIN. The

@@ -293,7 +293,7 @@ int wal_stream_rotate_locked(struct wal_stream *stream, uint64_t *reserved)
 					 .created_ns = wal_store_now(stream->store),
 					 .time_base = live->last_time,
 					 .pos = live->pos_next };
-	slot.mark_off = WAL_HEAD_BYTES;
+	slot.mark_off = 0; /* nothing of it was synced yet */
 	if (getrandom(&slot.id.salt, sizeof(slot.id.salt), 0) != sizeof(slot.id.salt))
 		goto out;
 	r = wal_live_add(live, seg);

@@ -180,6 +180,8 @@ int wal_stream_recover_locked(struct wal_stream *stream);
 /* flush.c */
 /* Syncs what is unsynced of a stream, and marks it so. No lock held. */
 int wal_stream_flush(struct wal_stream *stream);
+/* Returns when the store's directory is on disk as it was at the call: a sync that is under way is waited for. */
+int wal_store_sync_entries(struct wal_store *store);
 /* Flushes the dirty ones: all, or those that are relaxed; then moves the journal's tail where all were. */
 int wal_store_flush(struct wal_store *store, bool all);
 /* Before the entry of a rename or a deletion is put, and after the change: in between no checkpoint passes the entry. One at a

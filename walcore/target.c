@@ -169,6 +169,37 @@ static int make_dir(struct wal_targets *targets, struct wal_target *target)
 	return r;
 }
 
+static bool has_name(const struct wal_target *target, const char *name)
+{
+	for (const struct wal_target_name *n = target->names; n; n = n->next)
+		if (strcmp(n->name, name) == 0)
+			return true;
+	return false;
+}
+
+/* What a power loss left of a deleted stream goes, where it has no head to be found by: of one that was never synced, and has its first
+ * name, because before a rename a stream is synced; or of one whose files are gone already. */
+static void clear_deleted(struct wal_targets *targets, const struct wal_target *target)
+{
+	struct wal_store *store = targets->store;
+	const struct wal_target *other, *tmp;
+
+	for (const struct wal_target_name *n = target->names; n; n = n->next) {
+		struct wal_stream *stream;
+		bool taken = false;
+		int r;
+
+		HASH_ITER(hh, targets->table, other, tmp)
+			taken |= !other->deleted && has_name(other, n->name);
+		if (taken) /* filled by the one that has the name now */
+			continue;
+		stream = wal_target_look_at(targets, n->name, &r);
+		free(stream);
+		if (r == -ENODATA) /* what stays is no stream either */
+			(void)wal_io_remove_dir(store->io, store->dirfd, n->name);
+	}
+}
+
 void wal_targets_name_dirs(struct wal_targets *targets)
 {
 	struct wal_store *store = targets->store;
@@ -177,6 +208,8 @@ void wal_targets_name_dirs(struct wal_targets *targets)
 
 	HASH_ITER(hh, targets->table, target, tmp) {
 		r = 0;
+		if (target->deleted && !target->found)
+			clear_deleted(targets, target);
 		if (target->failed || target->deleted)
 			continue;
 		if (!target->names) {
@@ -184,10 +217,10 @@ void wal_targets_name_dirs(struct wal_targets *targets)
 					   "the journal has records of a stream without a name");
 		} else if (!target->found && target->created) {
 			r = make_dir(targets, target);
-		} else if (!target->found) {
+		} else if (!target->found && target->meant) {
 			wal_target_give_up(targets, target, -ENOENT,
 					   "the journal has records of a stream whose directory is gone");
-		} else if (strcmp(target->dir, target->names->name) != 0) {
+		} else if (target->found && strcmp(target->dir, target->names->name) != 0) {
 			r = store->io->renameat(store->io, store->dirfd, target->dir, target->names->name, false);
 			if (r == 0)
 				(void)snprintf(target->dir, sizeof(target->dir), "%s", target->names->name);

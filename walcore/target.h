@@ -18,8 +18,9 @@ struct wal_target {
 	uint64_t id;
 	struct wal_target_name *names; /* newest first */
 	bool created, deleted, found;
-	int failed;                 /* 0, or why nothing more is done with it */
-	struct wal_slot slot;       /* of the creation */
+	bool meant;           /* there is more of it than its name: else what was to follow did not reach the disk */
+	int failed;           /* 0, or why nothing more is done with it */
+	struct wal_slot slot; /* of the creation */
 	char dir[WAL_NAME_MAX + 1]; /* where it is */
 	uint64_t segment;           /* of the last record written here; 0: none */
 	struct wal_point end;
