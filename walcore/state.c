@@ -12,6 +12,75 @@
 #include "key.h"
 #include "stream.h"
 
+/* ---- read ---------------------------------------------------------------------------------------------- */
+
+struct newest {
+	uint64_t below; /* looking for the largest one below */
+	uint64_t first;
+	unsigned others;
+};
+
+static int see_name(void *arg, const char *name, unsigned char type)
+{
+	const char *suffix = strrchr(name, '.');
+	struct newest *newest = arg;
+	uint64_t first;
+
+	(void)type;
+	if (wal_segment_parse_name(name, &first) < 0) /* an index is a cache, here of segments that were never synced */
+		newest->others += !suffix || strcmp(suffix, WAL_SUFFIX_INDEX) != 0;
+	else if (first < newest->below && first > newest->first)
+		newest->first = first;
+	return 0;
+}
+
+static int load_head(struct wal_stream *stream, uint64_t first, struct stat *ret_st)
+{
+	struct wal_store *store = stream->store;
+	char path[WAL_PATH_MAX];
+	int fd, r;
+
+	wal_stream_path(stream, first, WAL_SUFFIX_SEGMENT, path, sizeof(path));
+	fd = wal_io_open(store->io, store->dirfd, path, O_RDONLY, 0);
+	if (fd < 0)
+		return fd;
+	r = store->io->fstat(store->io, fd, ret_st);
+	if (r == 0)
+		r = wal_segment_read_head(store->io, fd, &stream->slot);
+	(void)store->io->close(store->io, fd); /* only read from */
+	return r;
+}
+
+int wal_stream_load_state(struct wal_stream *stream)
+{
+	struct wal_store *store = stream->store;
+	struct newest newest = { .below = UINT64_MAX };
+	bool garbage = false;
+	struct stat st = { .st_size = 0 };
+	int r;
+
+	do { /* a newest segment whose creation was torn is passed; there is one such as a rule */
+		newest.first = 0;
+		newest.others = 0;
+		r = wal_io_list(store->io, store->dirfd, stream->name, see_name, &newest);
+		if (r < 0)
+			return r == -ENOTDIR || r == -ELOOP ? -ENOENT : r;
+		/* None was ever written: a creation that was never finished, or a power loss took it. */
+		if (newest.first == 0)
+			return garbage || newest.others ? -EBADMSG : -ENODATA;
+		r = load_head(stream, newest.first, &st);
+		garbage |= r == -EBADMSG && (newest.first != 1 || st.st_size > WAL_HEAD_BYTES);
+		newest.below = newest.first;
+	} while (r == -EBADMSG || r == -ENODATA);
+	if (r < 0)
+		return r;
+	stream->id = stream->slot.id.stream_id;
+	stream->file_time = (int64_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec;
+	return 0;
+}
+
+/* ---- changed ------------------------------------------------------------------------------------------- */
+
 /* Writes the changed state to the slot and to the journal. */
 int wal_stream_change_slot(struct wal_stream *stream, const struct wal_attr *attr, const struct wal_settings *settings)
 {

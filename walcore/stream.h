@@ -243,7 +243,7 @@ int wal_draft_append(struct wal_stream *stream, struct wal_append *req);
 /* Enough for one journal entry with a slot and a name, and what may go before it. */
 #define WAL_STATE_RESERVE (WAL_ENTRY_BYTES + WAL_SECTOR + WAL_NAME_MAX + WAL_ENTRY_ALIGN + WAL_JOURNAL_EXTRA)
 
-/* manage.c */
+/* state.c */
 /* Reads the state of the stream whose directory is stream->name. -ENOENT: none; -ENODATA: an unfinished creation. */
 int wal_stream_load_state(struct wal_stream *stream);
 int wal_stream_change_slot(struct wal_stream *stream, const struct wal_attr *attr, const struct wal_settings *settings);
