@@ -27,6 +27,7 @@ struct wal_store {
 	struct wal_opts opts; /* strings in it are not kept */
 	int dirfd, state_fd, lock_fd;
 	bool rdonly;
+	bool ask_each; /* a syncfs failed: none is trusted any more; not immutable: guarded by flush_lock */
 	uint32_t live_max;
 	uint64_t index_points_kept;
 	struct wal_marker marker;
@@ -36,7 +37,6 @@ struct wal_store {
 	pthread_mutex_t aside_lock; /* after all but leaf locks; the files of what is set aside */
 	pthread_mutex_t birth_lock; /* after names_lock: a stream is made, or found on disk; never held across a sync */
 	pthread_mutex_t flush_lock; /* one flush or checkpoint at a time */
-	bool ask_each;              /* a syncfs failed: none is trusted any more; guarded by flush_lock */
 
 	pthread_mutex_t lock;
 	struct wal_stream *streams; /* by key; guarded by lock */
@@ -62,8 +62,8 @@ struct wal_store {
 	struct wal_stream *unsynced; /* to be set aside; guarded by dirty_lock */
 	uint32_t n_dirty;            /* guarded by dirty_lock */
 	bool checkpoint_wanted, retain_wanted, keeper_stop, keeper_runs, relaxed_waits; /* guarded by dirty_lock */
+	bool naming; /* a name changes, and its entry is or will be in the journal; guarded by dirty_lock */
 	pthread_cond_t keeper_cond;
-	bool naming;    /* a name changes, and its entry is or will be in the journal; guarded by dirty_lock */
 	uint64_t named; /* such changes so far; guarded by dirty_lock */
 	pthread_cond_t named_cond;
 	pthread_t keeper;
