@@ -157,7 +157,8 @@ ok "podman --uidmap: root of a container with a user namespace is another user" 
 
 killed_container() {
 	need_podman || return
-	local before=$(last)
+	local before
+	before=$(last)
 	rm -f ctl/half
 	container --name half -- 'exec 3>>/run/walfs/mnt/s/append; echo half >&3; echo > /ctl/half; exec sleep 1000' &
 	local container=$!
@@ -191,7 +192,8 @@ bwrap_restart() {
 		[ "$(cat run/mnt/s/last)" = after ]
 }
 bwrap_killed() {
-	local before=$(last)
+	local before
+	before=$(last)
 	sandbox "exec 3>>/run/walfs/mnt/s/append; echo half >&3; kill -9 \$\$"
 	[ "$(last)" = "$before" ] && echo whole >>run/mnt/s/append && [ "$(cat run/mnt/s/last)" = whole ]
 }
