@@ -38,7 +38,7 @@
 /* The position of the newest segment of a stream that has none: what comes before it does not fall below 0. */
 #define WAL_POS_ORIGIN (UINT64_C(1) << 62)
 /* Points of sealed segments kept in memory for each stream: 24 MiB, of some 4 GiB of records. */
-#define WAL_INDEX_POINTS_KEPT (UINT64_C(1) << 20)
+#define WAL_INDEX_POINTS_KEPT (UINT32_C(1) << 20)
 /* Below this many points a scan of the segment is as fast as reading an index file. */
 #define WAL_INDEX_SAVE_MIN 64
 

@@ -57,8 +57,8 @@ static int note(struct wal_stream *stream, const struct wal_segment *seg, int co
 int wal_stream_load_head_locked(struct wal_stream *stream, struct wal_segment *seg)
 {
 	struct wal_store *store = stream->store;
-	struct wal_slot slot;
-	struct stat st;
+	struct wal_slot slot = { .gen = 0 };
+	struct stat st = { .st_size = 0 };
 	int r;
 
 	if (seg->loaded || seg->headless)

@@ -297,6 +297,7 @@ static int look_at(struct look *look, uint64_t pos, uint32_t flags)
 	if (r == 0)
 		r = look_locked(look, i, &pos, 0, flags);
 	pthread_mutex_unlock(&stream->lock);
+	assert(r <= 0);
 	return r < 0 ? r : 1;
 }
 

@@ -29,7 +29,7 @@ struct wal_store {
 	bool rdonly;
 	bool ask_each; /* a syncfs failed: none is trusted any more; not immutable: guarded by flush_lock */
 	uint32_t live_max;
-	uint64_t index_points_kept;
+	uint32_t index_points_kept;
 	struct wal_marker marker;
 	struct wal_journal journal;
 
