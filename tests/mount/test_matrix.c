@@ -280,20 +280,21 @@ static bool follows(const struct mnt *m, const struct row *row, const char *name
 
 static void reads_cell(struct mnt *m, const struct row *row, const char *hope, char cell[80])
 {
+	bool tails = strcmp(row->name, "tail -f") == 0, record = false, all, follow;
 	char stream[16];
 
 	(void)snprintf(stream, sizeof(stream), "r%u", ++n_streams);
 	make_stream(m, stream);
 	append(m, stream, LINES);
-	cell[0] = '\0';
-	if (strcmp(row->name, "tail -f") != 0 && reads_file(m, row, mp(m, "%s/1", stream)))
-		(void)strcat(cell, " record");
-	if (strcmp(row->name, "tail -f") == 0 ? follows(m, row, "all", strstr(hope, "all"))
-					      : reads_file(m, row, mp(m, "%s/all", stream)))
-		(void)strcat(cell, " all");
-	if (follows(m, row, "follow", strstr(hope, "follow")))
-		(void)strcat(cell, " follow");
-	memmove(cell, *cell ? cell + 1 : "none", *cell ? strlen(cell) : 5);
+	if (!tails)
+		record = reads_file(m, row, mp(m, "%s/1", stream));
+	all = tails ? follows(m, row, "all", strstr(hope, "all")) : reads_file(m, row, mp(m, "%s/all", stream));
+	follow = follows(m, row, "follow", strstr(hope, "follow"));
+	(void)snprintf(cell, 80, "%s%s%s", record ? " record" : "", all ? " all" : "", follow ? " follow" : "");
+	if (*cell)
+		memmove(cell, cell + 1, strlen(cell));
+	else
+		(void)snprintf(cell, 80, "none");
 }
 
 /* ---- tests --------------------------------------------------------------------------------------------- */
