@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "loss.h"
 
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -139,14 +140,14 @@ static int before_call(void *arg, const struct io_disk_call *call)
 	loss->calls++;
 	loss->last_call = call->n;
 	if (loss->only_call && call->n != loss->only_call)
-		return 0;
+		return call->ino && call->ino == loss->session->fail_ino ? -EIO : 0;
 	for (uint32_t k = 0; k < loss->seeds && !loss->broken; k++) {
 		uint64_t seed = k < 2 ? k : mix(call->n, k) | 2;
 
 		if (loss->only_seed == 0 || seed == loss->only_seed)
 			loss->broken = !lose(loss, loss->session, call, seed, 1);
 	}
-	return 0;
+	return call->ino && call->ino == loss->session->fail_ino ? -EIO : 0;
 }
 
 static uint64_t setting(const char *name, uint64_t otherwise)
@@ -154,6 +155,14 @@ static uint64_t setting(const char *name, uint64_t otherwise)
 	const char *text = getenv(name);
 
 	return text && text[0] ? strtoull(text, NULL, 10) : otherwise;
+}
+
+static uint64_t all_states, all_calls;
+
+void loss_tell(void)
+{
+	print_message("# in all: %llu states after %llu calls\n", (unsigned long long)all_states,
+		      (unsigned long long)all_calls);
 }
 
 void loss_walk(const struct loss_body *body)
@@ -182,12 +191,14 @@ void loss_walk(const struct loss_body *body)
 	session_open(&s);
 	body->body(&s);
 	session_close(&s);
-	(void)before_call(loss, &(struct io_disk_call){ loss->last_call + 1, 0, "the end" });
+	(void)before_call(loss, &(struct io_disk_call){ .n = loss->last_call + 1, .what = "the end" });
 	broken = loss->broken || !session_ok(&s);
 	if (s.why[0])
 		(void)fprintf(stderr, "# loss: %s: without a power loss: %s\n", body->name, s.why);
 	print_message("# %s: %llu states after %llu calls\n", body->name, (unsigned long long)loss->states,
 		      (unsigned long long)loss->calls);
+	all_states += loss->states;
+	all_calls += loss->calls;
 	io_disk_free(disk);
 	free(ledger);
 	free(loss);

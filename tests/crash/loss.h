@@ -23,5 +23,7 @@ struct loss_body {
 
 /* Runs it; the test fails where a power loss broke a promise. Prints how many states were tried. */
 void loss_walk(const struct loss_body *body);
+/* Prints how many in all walks. */
+void loss_tell(void);
 
 #endif

@@ -30,7 +30,7 @@ static ssize_t leave(struct io_disk *disk, ssize_t r)
 static int tell(struct io_disk *disk, unsigned kind, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 static int tell(struct io_disk *disk, unsigned kind, const char *fmt, ...)
 {
-	struct io_disk_call call = { .n = ++disk->calls, .kind = kind };
+	struct io_disk_call call = { .n = ++disk->calls, .kind = kind, .ino = disk->syncing };
 	va_list ap;
 	int r;
 
@@ -199,10 +199,15 @@ static int disk_fsync(const struct wal_io *io, int fd)
 {
 	struct io_disk *disk = enter(io);
 	struct disk_node *node = get_fd(disk, fd)->node;
-	int r = tell(disk, IO_SYNC, "sync %s %llu", node->dir ? "directory" : "file", (unsigned long long)node->ino);
+	int r;
 
+	disk->syncing = node->ino;
+	r = tell(disk, IO_SYNC, "sync %s %llu", node->dir ? "directory" : "file", (unsigned long long)node->ino);
+	disk->syncing = 0;
 	if (r == 0)
 		disk_sync_node(disk, node);
+	else if (!disk->off)
+		disk_fail_node(disk, node);
 	return (int)leave(disk, r);
 }
 
@@ -492,4 +497,11 @@ size_t io_disk_uncovered(struct io_disk *disk)
 	n = disk->n_changes;
 	pthread_mutex_unlock(&disk->lock);
 	return n;
+}
+
+uint64_t io_disk_ino(struct io_disk *disk, const char *path)
+{
+	struct stat st;
+
+	return disk_fstatat(&disk->io, AT_FDCWD, path, &st) == 0 ? st.st_ino : 0;
 }

@@ -29,9 +29,11 @@ struct io_disk;
 struct io_disk_call {  /* borrowed */
 	uint64_t n;    /* which one of the disk's; from 1 */
 	unsigned kind; /* one of IO_CHANGES */
+	uint64_t ino;  /* of what is synced; 0: of other calls */
 	char what[96]; /* for people */
 };
-/* 0, or the error that the call is to fail with. */
+/* 0, or the error that the call is to fail with. After a sync of a file that failed, what it was to cover is there or not,
+ * once and for all: no later sync covers it. */
 typedef int io_disk_hook(void *arg, const struct io_disk_call *call);
 
 /* An empty one; its root is the working directory, so that a store can be opened at "store". Owned by the caller. */
@@ -49,6 +51,8 @@ struct io_disk *io_disk_crash(struct io_disk *disk, uint64_t seed, FILE *log);
 struct io_disk *io_disk_copy(struct io_disk *disk);
 /* Tells what files there are. */
 void io_disk_print(struct io_disk *disk, FILE *to);
+/* What the path leads to; 0: nothing. */
+uint64_t io_disk_ino(struct io_disk *disk, const char *path);
 /* Changes that no sync has covered. */
 size_t io_disk_uncovered(struct io_disk *disk);
 

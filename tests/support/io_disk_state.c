@@ -232,3 +232,21 @@ void disk_sync_node(struct io_disk *disk, struct disk_node *node)
 	settle_chosen(disk, chosen);
 	free(chosen);
 }
+
+void disk_fail_node(struct io_disk *disk, const struct disk_node *node)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < disk->n_changes; i++) {
+		struct disk_change *change = disk->changes[i];
+
+		if (change->kind >= DISK_LINK || change->ino != node->ino) {
+			disk->changes[kept++] = change;
+			continue;
+		}
+		if ((change->call + disk->calls) % 2)
+			disk_settle(disk, change);
+		disk_change_free(change);
+	}
+	disk->n_changes = kept;
+}

@@ -66,7 +66,7 @@ struct io_disk {
 	struct disk_change **changes; /* owned; oldest first */
 	size_t n_changes, cap_changes;
 	struct disk_fd fds[DISK_FDS];
-	uint64_t cookie, calls;
+	uint64_t cookie, calls, syncing;
 	bool off;
 	io_disk_hook *hook;
 	void *arg;
@@ -89,6 +89,8 @@ struct disk_change *disk_add_change(struct io_disk *disk, enum disk_kind kind, u
 void disk_add_name_change(struct io_disk *disk, enum disk_kind kind, uint64_t ino, uint64_t dir, const char *name);
 /* Covers what a sync of the node covers. */
 void disk_sync_node(struct io_disk *disk, struct disk_node *node);
+/* A sync of the file failed: of each of its changes it is decided now. */
+void disk_fail_node(struct io_disk *disk, const struct disk_node *node);
 /* Puts a change on the medium, whole. */
 void disk_settle(struct io_disk *disk, const struct disk_change *change);
 void disk_change_free(struct disk_change *change);

@@ -68,7 +68,8 @@ struct session {
 	bool live;            /* the store's own threads run */
 	bool dead;            /* its disk went off: what fails now is no wonder */
 	bool killed;          /* only the process died: what is there may be in the page cache alone */
-	bool troubles;        /* troubles are to be expected */
+	bool faulty;          /* a sync fails in it: refused calls are no wonder */
+	uint64_t fail_ino;    /* each sync of this file fails; 0: none does */
 	char why[300];        /* what is wrong; empty: nothing */
 	pthread_mutex_t lock; /* the ledger's */
 };

@@ -336,6 +336,6 @@ void ledger_hold_clean(struct session *s)
 	if (r < 0 || verify.damaged || verify.torn)
 		session_wrong(s, "verify: %s, %llu damaged, %llu torn", wal_strerror(r),
 			      (unsigned long long)verify.damaged, (unsigned long long)verify.torn);
-	if (!s->troubles)
+	if (!s->faulty)
 		(void)wal_store_troubles(s->store, tell_trouble, s);
 }
