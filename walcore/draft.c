@@ -187,11 +187,11 @@ void wal_draft_abort(struct wal_draft *draft)
 	draft_free(draft);
 }
 
-/* Completes content and sums, and in a durable stream syncs them. Sets what the frame says of them. */
-static int finish_content(struct wal_draft *draft, bool durable, struct wal_frame *frame)
+/* Completes content and sums. Sets what the frame says of them. */
+static int finish_content(struct wal_draft *draft, struct wal_frame *frame)
 {
 	struct wal_store *store = draft->stream->store;
-	uint64_t table_len = wal_record_sums_len(draft->len), since;
+	uint64_t table_len = wal_record_sums_len(draft->len);
 	int r = 0;
 
 	*frame = (struct wal_frame){ .content_len = draft->len, .header_len = draft->header_len };
@@ -206,9 +206,15 @@ static int finish_content(struct wal_draft *draft, bool durable, struct wal_fram
 		frame->content_sum = wal_record_content_sum(draft->sums, table_len, draft->seed);
 		r = wal_io_write(store->io, draft->fd, draft->sums, table_len, content_off(draft) + draft->len);
 	}
-	if (r < 0 || !durable)
-		return r;
-	since = wal_latency_now();
+	return r;
+}
+
+static int sync_content(struct wal_draft *draft)
+{
+	struct wal_store *store = draft->stream->store;
+	uint64_t since = wal_latency_now();
+	int r;
+
 	r = store->io->fdatasync(store->io, draft->fd);
 	if (r == 0)
 		r = wal_io_sync_dir(store->io, store->dirfd, WAL_DIR_DRAFTS);
@@ -338,14 +344,14 @@ int wal_draft_commit(struct wal_stream *stream, struct wal_append *req)
 	uint64_t reserved = 2 * WAL_JOURNAL_EXTRA;
 	struct wal_draft *draft = req->draft;
 	struct wal_frame frame;
-	bool journaled;
+	bool journaled, sync = stream->durable || req->flags & WAL_APPEND_DURABLE, synced = false;
 	int r;
 
 	if (store->rdonly)
 		return -EROFS;
 	if (draft->stream != stream)
 		return -EINVAL;
-	r = finish_content(draft, stream->durable || req->flags & WAL_APPEND_DURABLE, &frame);
+	r = finish_content(draft, &frame);
 	if (r < 0)
 		return r;
 	r = wal_journal_reserve(&store->journal, reserved, false);
@@ -354,7 +360,10 @@ int wal_draft_commit(struct wal_stream *stream, struct wal_append *req)
 	if (r < 0)
 		reserved = 0; /* a relaxed stream goes on without a journal */
 	do {
-		r = wal_stream_lock_live(stream, 0);
+		r = sync && !synced ? sync_content(draft) : 0;
+		synced = sync;
+		if (r == 0)
+			r = wal_stream_lock_live(stream, 0);
 		if (r < 0)
 			break;
 		while (stream->flushing || stream->batching)
@@ -365,6 +374,9 @@ int wal_draft_commit(struct wal_stream *stream, struct wal_append *req)
 		r = stream->deleted || !stream->live ? -EAGAIN : wal_append_allowed_locked(stream, req);
 		if (r == 0 && journaled && reserved == 0)
 			r = -EROFS;
+		sync |= journaled; /* it need not have been so at first */
+		if (r == 0 && sync && !synced)
+			r = -EAGAIN;
 		if (r == 0)
 			r = commit_locked(stream, req, &frame, journaled, &reserved);
 		if (r < 0)

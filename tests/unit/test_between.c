@@ -205,11 +205,7 @@ static void given_up_in_read(void **state)
 	contents_free(contents);
 }
 
-/* ---- the store's directory ------------------------------------------------------------------------------ */
-
 static struct wal_stream *relaxed[2];
-static pthread_t syncer;
-static unsigned dir_syncs;
 
 static struct wal_stream *relaxed_stream(const char *key)
 {
@@ -221,6 +217,68 @@ static struct wal_stream *relaxed_stream(const char *key)
 	(void)kit_append(stream, key);
 	return stream;
 }
+
+/* ---- large records -------------------------------------------------------------------------------------- */
+
+static ino_t unsynced;
+static void note_unsynced(int fd, bool synced)
+{
+	struct stat st;
+
+	assert_int_equal(fstat(fd, &st), 0);
+	if (!synced)
+		unsynced = st.st_ino;
+	else if (st.st_ino == unsynced)
+		unsynced = 0;
+}
+
+static ssize_t durable_at_write(const struct wal_io *io, int fd, const void *buf, size_t len, uint64_t off)
+{
+	static const struct wal_settings settings = { .durability = WAL_DURABILITY_DURABLE };
+
+	if (len < WAL_CHUNK && off > WAL_CHUNK && armed) { /* the last piece of the draft */
+		armed = false;
+		note_unsynced(fd, false);
+		assert_int_equal(wal_stream_set_settings(relaxed[0], &settings), 0);
+	}
+	return pass.pwrite(io, fd, buf, len, off);
+}
+
+static int noted_sync(const struct wal_io *io, int fd)
+{
+	note_unsynced(fd, true);
+	return pass.fdatasync(io, fd);
+}
+
+/* A stream becomes durable when the content of a large record was written, and its commit was not. */
+static void durable_in_draft(void **state)
+{
+	uint8_t *content = kit_bytes(100000, 1);
+
+	(void)state;
+	kit_open(&kit);
+	relaxed[0] = relaxed_stream("s");
+	for (uint64_t seq = 2; seq < 4; seq++) {
+		struct wal_append req = { 0 };
+
+		assert_int_equal(wal_draft_open(relaxed[0], KEY(""), &req.draft), 0);
+		assert_int_equal(wal_draft_write(req.draft, content, 100000), 0);
+		kit.fault.io.pwrite = durable_at_write;
+		kit.fault.io.fdatasync = noted_sync;
+		armed = seq == 2;
+		assert_int_equal(wal_append(relaxed[0], &req), 0);
+		assert_false(armed);
+		assert_int_equal(unsynced, 0);
+		kit_expect(relaxed[0], seq, KEY(""), (struct wal_span){ content, 100000 });
+	}
+	wal_stream_unref(relaxed[0]);
+	free(content);
+}
+
+/* ---- the store's directory ------------------------------------------------------------------------------ */
+
+static pthread_t syncer;
+static unsigned dir_syncs;
 
 static int made_at_sync(const struct wal_io *io, int fd)
 {
@@ -295,6 +353,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(given_up_in_delete, setup, teardown),
 		cmocka_unit_test_setup_teardown(opened_in_delete, setup, teardown),
 		cmocka_unit_test_setup_teardown(given_up_in_read, setup, teardown),
+		cmocka_unit_test_setup_teardown(durable_in_draft, setup, teardown),
 		cmocka_unit_test_setup_teardown(made_in_flush, setup, teardown),
 		cmocka_unit_test_setup_teardown(two_syncs, setup, teardown),
 	};
