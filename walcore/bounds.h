@@ -37,6 +37,8 @@
 #define WAL_INDEX_STEP 4096
 /* The position of the newest segment of a stream that has none: what comes before it does not fall below 0. */
 #define WAL_POS_ORIGIN (UINT64_C(1) << 62)
+/* No position that is found is larger, whatever the disk says, so that those that are written later fit their place. */
+#define WAL_POS_MAX (3 * (UINT64_C(1) << 61))
 /* Points of sealed segments kept in memory for each stream: 24 MiB, of some 4 GiB of records. */
 #define WAL_INDEX_POINTS_KEPT (UINT32_C(1) << 20)
 /* Below this many points a scan of the segment is as fast as reading an index file. */

@@ -342,8 +342,11 @@ static int drop_trimmed(struct wal_stream *stream)
 		wal_store_put_segment(store, live->segs[i]);
 	memmove(live->segs, live->segs + gone, (live->n - gone) * sizeof(*live->segs));
 	live->n -= gone;
-	if (gone > 0 && !untouched(stream))
+	if (gone > 0 && !untouched(stream)) {
+		/* The slot that says so was read, which need not be from the disk: it is synced before they go. */
+		wal_stream_last(stream)->dirty = true;
 		wal_stream_mark_dirty_locked(stream, true);
+	}
 	return 0;
 }
 
@@ -401,6 +404,8 @@ static void find_positions(struct wal_stream *stream)
 
 	if (last->pos == WAL_POS_UNKNOWN)
 		last->pos = WAL_POS_ORIGIN;
+	last->pos = wal_min_u64(last->pos, WAL_POS_MAX);
+	last->content = wal_min_u64(last->content, WAL_POS_MAX - last->pos);
 	stream->live->pos_next = stream->live->pos_visible = last->pos + last->content;
 }
 

@@ -56,6 +56,12 @@ struct wal_limits wal_limits_pick(const struct wal_settings *own, const struct w
 	};
 }
 
+/* 0 for what is not past yet. Times from the disk may be any. */
+static uint64_t age_of(int64_t time, int64_t now)
+{
+	return now > time ? (uint64_t)now - (uint64_t)time : 0;
+}
+
 bool wal_stream_has_share_locked(const struct wal_stream *stream, int64_t now)
 {
 	const struct wal_limits *limits = &stream->limits;
@@ -63,7 +69,7 @@ bool wal_stream_has_share_locked(const struct wal_stream *stream, int64_t now)
 	uint64_t records = stream->live->next - last->id.first;
 
 	return (limits->age_ns != WAL_FOREVER &&
-		now - last->id.created_ns >= (int64_t)(limits->age_ns / WAL_RETENTION_SHARE)) ||
+		age_of(last->id.created_ns, now) >= limits->age_ns / WAL_RETENTION_SHARE) ||
 	       (limits->bytes != WAL_FOREVER &&
 		last->size - WAL_HEAD_BYTES - records * WAL_FRAME_BYTES >= limits->bytes / WAL_RETENTION_SHARE) ||
 	       (limits->records != WAL_FOREVER && records >= limits->records / WAL_RETENTION_SHARE);
@@ -89,8 +95,7 @@ static bool may_go(struct wal_stream *stream, size_t i, uint64_t newer_size, int
 		return false;
 	if (newer >= limits->records || payload_bytes(newer_size, newer) >= limits->bytes)
 		return true;
-	return limits->age_ns != WAL_FOREVER && now > next->time_base &&
-	       (uint64_t)(now - next->time_base) > limits->age_ns;
+	return limits->age_ns != WAL_FOREVER && age_of(next->time_base, now) > limits->age_ns;
 }
 
 int wal_stream_retain_locked(struct wal_stream *stream)
@@ -109,7 +114,7 @@ int wal_stream_retain_locked(struct wal_stream *stream)
 	now = wal_store_retention_now(stream->store);
 	/* A stream that is written no more: its last segment goes too, once all of it is too old. */
 	if (limits->age_ns != WAL_FOREVER && live->pending == 0 && last->id.first < live->next &&
-	    now > live->last_time && (uint64_t)(now - live->last_time) > limits->age_ns) {
+	    age_of(live->last_time, now) > limits->age_ns) {
 		r = wal_stream_rotate_locked(stream, NULL);
 		if (r < 0)
 			return r;

@@ -4,6 +4,11 @@
  */
 #include "kit.h"
 
+#include <fcntl.h>
+#include <unistd.h>
+
+#include "segment.h"
+
 static struct kit kit;
 static struct wal_stream *stream;
 static char path[512];
@@ -314,13 +319,53 @@ static void index_lost(void **state)
 	}
 }
 
+/* A head that says what cannot be: nothing that is computed from it ends the process. */
+static void spoil_head(bool position)
+{
+	static const struct wal_settings age = { .retention_age_ns = 1000 };
+	struct wal_slot slot;
+	int fd = open(path, O_RDWR);
+
+	assert_true(fd >= 0);
+	assert_int_equal(wal_segment_read_head(&wal_io_posix, fd, &slot), 0);
+	slot.gen += 2;
+	slot.id.time_base = slot.id.created_ns = INT64_MIN;
+	slot.id.pos = INT64_MAX;
+	if (!position) {
+		slot.mark_next = 20;
+		slot.mark_off = INT64_MAX;
+	}
+	assert_int_equal(wal_segment_write_head(&wal_io_posix, fd, &slot), 0);
+	close(fd);
+	open_it();
+	(void)wal_stream_set_settings(stream, &age);
+	for (int i = 0; i < 3; i++)
+		assert_true(kit_put(stream, KEY(""), KEY("more"), 0, NULL) <= 0);
+	(void)wal_retain(stream);
+	wal_stream_unref(stream);
+	(void)wal_store_close(kit.store);
+	kit.store = NULL;
+}
+
+static void wild_position(void **state)
+{
+	(void)state;
+	spoil_head(true);
+}
+
+static void wild_mark(void **state)
+{
+	(void)state;
+	spoil_head(false);
+}
+
 #define CASE(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		CASE(torn_tail),    CASE(torn_middle), CASE(torn_zeros),   CASE(damaged_below),
-		CASE(missing_tail), CASE(torn_batch),  CASE(damaged_head), CASE(missing_segment),
-		CASE(torn_newest),  CASE(index_lost),  CASE(headless),
+		CASE(torn_tail),  CASE(torn_middle),   CASE(torn_zeros),      CASE(damaged_below), CASE(missing_tail),
+		CASE(torn_batch), CASE(damaged_head),  CASE(missing_segment), CASE(torn_newest),   CASE(index_lost),
+		CASE(headless),   CASE(wild_position), CASE(wild_mark),
 	};
 
 	return cmocka_run_group_tests_name("recovery", tests, NULL, NULL);

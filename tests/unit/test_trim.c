@@ -201,6 +201,63 @@ static void fast_turnover(void **state)
 	assert_false(file_exists(kit_segment(&kit, "s", 400, path)));
 }
 
+static struct wal_io passed_on;
+static ino_t last_segment;
+static bool slot_synced;
+static unsigned early;
+
+static int noted_sync(const struct wal_io *io, int fd)
+{
+	struct stat st;
+
+	assert_int_equal(fstat(fd, &st), 0);
+	slot_synced |= st.st_ino == last_segment;
+	return passed_on.fdatasync(io, fd);
+}
+
+static int noted_unlink(const struct wal_io *io, int dirfd, const char *name, bool dir)
+{
+	early += !slot_synced && strstr(name, ".seg");
+	return passed_on.unlinkat(io, dirfd, name, dir);
+}
+
+/* A trim of a process that died is in memory alone: its segments go once it is on disk, as without the death. */
+static void finished_later(void **state)
+{
+	uint64_t last = 20;
+	struct stat st;
+
+	(void)state;
+	wal_stream_unref(stream);
+	kit_close(&kit);
+	kit.opts.flags |= WAL_OPEN_RELAXED;
+	kit_open(&kit);
+	stream = kit_stream(&kit, "s");
+	append_n(20);
+	wal_stream_unref(stream);
+	kit_reopen(&kit);
+	stream = kit_stream(&kit, "s");
+	assert_int_equal(wal_trim(stream, 20, 0), 0);
+	wal_stream_unref(stream);
+	kit_crash(&kit);
+	assert_true(file_exists(kit_segment(&kit, "s", 1, path)));
+	kit_open(&kit);
+	stream = kit_stream(&kit, "s");
+	while (last > 1 && !file_exists(kit_segment(&kit, "s", last, path)))
+		last--;
+	assert_int_equal(stat(path, &st), 0);
+	last_segment = st.st_ino;
+	passed_on = kit.fault.io;
+	kit.fault.io.fdatasync = noted_sync;
+	kit.fault.io.unlinkat = noted_unlink;
+	slot_synced = false;
+	early = 0;
+	assert_int_equal(kit_stat(stream).first, 20);
+	assert_int_equal(wal_store_sync(kit.store), 0);
+	assert_false(file_exists(kit_segment(&kit, "s", 1, path)));
+	assert_int_equal(early, 0);
+}
+
 static struct test_clock elapsed;
 
 static int64_t elapsed_now(void *arg)
@@ -254,8 +311,9 @@ static void clock_jumps(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		CASE(trimmed),       CASE(by_records),    CASE(by_bytes),      CASE(by_age),      CASE(of_the_store),
-		CASE(by_the_keeper), CASE(small_records), CASE(fast_turnover), CASE(clock_jumps), CASE(append_only),
+		CASE(trimmed),      CASE(by_records),    CASE(by_bytes),       CASE(by_age),
+		CASE(of_the_store), CASE(by_the_keeper), CASE(small_records),  CASE(fast_turnover),
+		CASE(clock_jumps),  CASE(append_only),   CASE(finished_later),
 	};
 
 	return cmocka_run_group_tests_name("trim", tests, NULL, NULL);
