@@ -290,14 +290,20 @@ int wal_asides_save(struct wal_store *store, struct wal_aside *asides)
 
 int wal_aside_remove(struct wal_store *store, uint64_t id)
 {
+	static const char *const suffixes[] = { "", SUFFIX_BAD };
+	bool any = false;
 	char path[64];
-	int r;
 
-	aside_path(id, "", path);
-	r = store->io->unlinkat(store->io, store->dirfd, path, false);
-	if (r == -ENOENT)
-		return 0;
-	return r < 0 ? r : wal_io_sync_dir(store->io, store->dirfd, WAL_DIR_ASIDE);
+	for (size_t i = 0; i < sizeof(suffixes) / sizeof(*suffixes); i++) {
+		int r;
+
+		aside_path(id, suffixes[i], path);
+		r = store->io->unlinkat(store->io, store->dirfd, path, false);
+		if (r < 0 && r != -ENOENT)
+			return r;
+		any |= r == 0;
+	}
+	return any ? wal_io_sync_dir(store->io, store->dirfd, WAL_DIR_ASIDE) : 0;
 }
 
 /* ---- held -------------------------------------------------------------------------------------------- */

@@ -38,7 +38,7 @@ int wal_aside_each(const struct wal_aside *aside, wal_journal_fn *fn, void *arg)
 int wal_asides_load(struct wal_store *store, struct wal_aside **ret_asides);
 /* Writes those that are not saved, durably. One that was damaged is kept under another name. */
 int wal_asides_save(struct wal_store *store, struct wal_aside *asides);
-/* Removes one, durably. 0 where there is none. */
+/* Removes one, durably, and what is damaged of it. 0 where there is none. */
 int wal_aside_remove(struct wal_store *store, uint64_t id);
 
 /* Streams whose entries are aside stay stopped until the store is opened again. -ENOMEM. */

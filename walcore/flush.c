@@ -105,6 +105,12 @@ static void flush_sync(struct flush *flush)
 	if (r == 0 && flush->entries) {
 		since = wal_latency_now();
 		r = wal_io_sync_dir(store->io, store->dirfd, flush->name);
+		/* Not even opened: no reason to stop the stream. */
+		if ((r == -EMFILE || r == -ENFILE) && !store->ask_each) {
+			r = store->io->syncfs(store->io, store->dirfd);
+			if (r < 0)
+				store->ask_each = true;
+		}
 		wal_latency_add(&store->sync_latency, since);
 	}
 	flush->result = r;
@@ -283,7 +289,8 @@ static int flush_batch(struct wal_store *store, struct wal_stream *const *batch,
 	if (together) {
 		since = wal_latency_now();
 		together = store->io->syncfs(store->io, store->dirfd) == 0;
-		store->ask_each = !together;
+		if (!together)
+			store->ask_each = true;
 		wal_latency_add(&store->sync_latency, since);
 	}
 	for (uint32_t i = 0; i < n; i++) {

@@ -546,7 +546,7 @@ static int sync_found(struct wal_stream *stream)
 		r = wal_io_sync_dir(store->io, store->dirfd, stream->name);
 	if (r == 0)
 		r = store->io->fsync(store->io, store->dirfd);
-	if (r < 0)
+	if (r < 0 && r != -EMFILE && r != -ENFILE) /* with these, nothing was tried: the next use does */
 		wal_stream_stop_locked(stream, r, "what was found could not be synced");
 	return r;
 }

@@ -27,7 +27,7 @@ struct wal_store {
 	struct wal_opts opts; /* strings in it are not kept */
 	int dirfd, state_fd, lock_fd;
 	bool rdonly;
-	bool ask_each; /* a syncfs failed: none is trusted any more; not immutable: guarded by flush_lock */
+	atomic_bool ask_each; /* a syncfs failed: none is trusted any more; not immutable */
 	uint32_t live_max;
 	uint32_t index_points_kept;
 	struct wal_marker marker;

@@ -5,6 +5,7 @@
 #include "crash.h"
 #include "power.h"
 
+#include <limits.h>
 #include <sys/stat.h>
 
 static struct kit kit;
@@ -412,6 +413,75 @@ static void nothing_leaves(void **state)
 	end();
 }
 
+/* With the stream goes what is damaged of it. */
+static void damaged_removed(void **state)
+{
+	char path[512], bad[600];
+
+	(void)state;
+	begin_failing();
+	(void)snprintf(bad, sizeof(bad), "%s.bad", aside_path(path));
+	close_both(true);
+	assert_int_equal(rename(path, bad), 0);
+	open_both();
+	assert_true(kit_troubles(&kit) > 0);
+	assert_int_equal(wal_stream_delete(stream, WAL_DELETE_RECORDS), 0);
+	assert_false(file_exists(bad));
+	close_both(false);
+	open_both();
+	assert_int_equal(kit_troubles(&kit), 0);
+	close_both(false);
+	kit_fini(&kit);
+}
+
+/* The directory of "s" cannot be opened, for want of descriptors. */
+static int (*fault_openat)(const struct wal_io *io, int dirfd, const char *path, int flags, mode_t mode);
+static int none_left_from, none_left_to, opened; /* these openings of it */
+static int none_left(const struct wal_io *io, int dirfd, const char *path, int flags, mode_t mode)
+{
+	if (strcmp(path, "s") == 0 && ++opened >= none_left_from && opened <= none_left_to)
+		return -EMFILE;
+	return fault_openat(io, dirfd, path, flags, mode);
+}
+
+static void no_descriptor(void **state)
+{
+	(void)state;
+	begin();
+	fault_openat = kit.fault.io.openat;
+	opened = none_left_from = 0;
+	none_left_to = INT_MAX;
+	kit.fault.io.openat = none_left;
+	put(&promise, stream, 40, 600); /* new segments */
+	assert_true(power_checkpoint());
+	kit.fault.io.openat = fault_openat;
+	put(&promise, stream, 1, 100);
+	put(&others, other, 1, 100);
+	close_both(true);
+	power_lose();
+	for (int nth = 1; nth <= 6; nth++) { /* and in a recovery */
+		kit.opts.flags |= WAL_OPEN_RELAXED;
+		open_both();
+		put(&promise, stream, 1, 100);
+		close_both(true);
+		kit_open(&kit);
+		other = kit_stream(&kit, "o");
+		opened = 0;
+		none_left_from = none_left_to = nth;
+		kit.fault.io.openat = none_left;
+		if (wal_stream_open(kit.store, KEY("s"), &stream) == 0)
+			(void)wal_find_time(stream, 0, &(uint64_t){ 0 });
+		else
+			stream = NULL;
+		kit.fault.io.openat = fault_openat;
+		if (!stream)
+			stream = kit_stream(&kit, "s");
+		put(&promise, stream, 1, 100);
+		close_both(true);
+	}
+	end();
+}
+
 /* ---- stopped at every call --------------------------------------------------------------------------- */
 
 static void crash_before(struct crash *crash)
@@ -514,6 +584,8 @@ int main(void)
 		cmocka_unit_test(batch_behind),
 		cmocka_unit_test(file_damaged),
 		cmocka_unit_test(nothing_leaves),
+		cmocka_unit_test(damaged_removed),
+		cmocka_unit_test(no_descriptor),
 		cmocka_unit_test(set_aside_stop),
 		cmocka_unit_test(set_aside_fail),
 		cmocka_unit_test(replay_stop),
