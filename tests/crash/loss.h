@@ -12,6 +12,10 @@
 
 #include "ledger.h"
 
+/* Bytes of an entry with a slot; and the content of a record whose entry, with that which binds a name of one letter, has as many. */
+#define LOSS_ENTRY 576
+#define LOSS_CONTENT (LOSS_ENTRY - 72 - 64 - 36)
+
 struct loss_body {
 	const char *name;
 	void (*body)(struct session *s); /* the store is open; it may be closed when it ends */

@@ -338,6 +338,21 @@ static void writers(struct session *s)
 		(void)pthread_join(threads[i], NULL);
 }
 
+/* Groups of several entries of the journal: changes of a relaxed stream, which wait for nothing, and then a durable record. */
+static void groups(struct session *s)
+{
+	uint32_t a, b;
+
+	(void)ledger_create(s, "a", NULL, &a);
+	(void)ledger_create(s, "b", &relaxed, &b);
+	for (uint32_t n = 0; n < 8; n++) {
+		(void)ledger_set_attr(s, b);
+		(void)ledger_set_attr(s, b);
+		(void)ledger_set_attr(s, b);
+		(void)ledger_append(s, a, 1, 0, LOSS_CONTENT, 0);
+	}
+}
+
 static const struct loss_body bodies[] = {
 	{ .name = "append", .body = append },
 	{ .name = "append, relaxed", .body = append_relaxed },
@@ -359,6 +374,7 @@ static const struct loss_body bodies[] = {
 	{ .name = "owners", .body = owners },
 	{ .name = "changes of mind", .body = changes_of_mind },
 	{ .name = "indexes", .body = indexes, .segment_bytes = 300000, .seeds = 4 },
+	{ .name = "groups", .body = groups, .seeds = 60 },
 	{ .name = "set aside", .body = set_aside },
 	{ .name = "writers", .body = writers, .live = true, .seeds = 6 },
 	{ .name = "writers, relaxed", .body = writers, .live = true, .relaxed = true, .seeds = 6 },
@@ -393,6 +409,7 @@ CASE(19)
 CASE(20)
 CASE(21)
 CASE(22)
+CASE(23)
 #define TEST(i)                                            \
 	{                                                  \
 		bodies[i].name, walk_##i, NULL, NULL, NULL \
@@ -410,7 +427,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(0),  TEST(1),  TEST(2),  TEST(3),  TEST(4),  TEST(5),  TEST(6),  TEST(7),
 		TEST(8),  TEST(9),  TEST(10), TEST(11), TEST(12), TEST(13), TEST(14), TEST(15),
-		TEST(16), TEST(17), TEST(18), TEST(19), TEST(20), TEST(21), TEST(22),
+		TEST(16), TEST(17), TEST(18), TEST(19), TEST(20), TEST(21), TEST(22), TEST(23),
 	};
 
 	return cmocka_run_group_tests_name("crash_loss", tests, NULL, tell);
