@@ -461,11 +461,10 @@ static int remove_aside(struct wal_stream *stream)
 	return r;
 }
 
-/* The stream is no more: its name, its live part, its files. Open records keep their descriptors. */
-static int bury(struct wal_stream *stream)
+/* The stream is no more: its name, its live part; its files are in the trash. Open records keep their descriptors. */
+static int bury(struct wal_stream *stream, const char *trash)
 {
 	struct wal_store *store = stream->store;
-	char trash[64];
 	struct wal_live *live;
 	int r;
 
@@ -482,12 +481,9 @@ static int bury(struct wal_stream *stream)
 		live->segs[i]->removed = true;
 	}
 	pthread_mutex_unlock(&stream->lock);
-	(void)snprintf(trash, sizeof(trash), "%s/%llu", WAL_DIR_TRASH, (unsigned long long)stream->id);
 	r = store->io->renameat(store->io, store->dirfd, stream->name, trash, false);
 	pthread_mutex_unlock(&store->birth_lock);
-	if (r == 0) {
-		(void)wal_io_remove_dir(store->io, store->dirfd, trash); /* what stays is removed at the next open */
-	} else {
+	if (r < 0) {
 		wal_store_note(store, stream->name, "", 0, 0, 0, r, "a deleted stream could not be moved to the trash");
 		/* The next opening finishes it, from the journal, which must keep its entry until then. */
 		wal_journal_stop(&store->journal, r);
@@ -502,6 +498,7 @@ int wal_stream_delete(struct wal_stream *stream, uint32_t flags)
 	struct wal_store *store = stream->store;
 	uint64_t reserved = WAL_STATE_RESERVE;
 	struct wal_wait *waits = NULL;
+	char trash[64];
 	int r;
 
 	if (store->rdonly)
@@ -511,6 +508,7 @@ int wal_stream_delete(struct wal_stream *stream, uint32_t flags)
 	r = wal_journal_reserve(&store->journal, reserved, false);
 	if (r < 0)
 		return r;
+	(void)snprintf(trash, sizeof(trash), "%s/%llu", WAL_DIR_TRASH, (unsigned long long)stream->id);
 	pthread_mutex_lock(&store->names_lock);
 	r = lock_idle(stream);
 	if (r < 0)
@@ -529,11 +527,14 @@ int wal_stream_delete(struct wal_stream *stream, uint32_t flags)
 	else
 		waits = wal_stream_take_waits(stream);
 	if (r == 0)
-		r = bury(stream);
+		r = bury(stream, trash);
 	wal_store_name_end(store);
 out:
 	pthread_mutex_unlock(&store->names_lock);
 	wal_journal_unreserve(&store->journal, reserved);
 	wal_stream_tell_waits(waits, -EIDRM);
+	/* They can be many, and nobody waits for them. What stays is removed at the next opening. */
+	if (r == 0)
+		(void)wal_io_remove_dir(store->io, store->dirfd, trash);
 	return r;
 }

@@ -146,6 +146,43 @@ static void opened_in_delete(void **state)
 	wal_stream_unref(deleted);
 }
 
+static void *make_another(void *arg)
+{
+	struct wal_stream *stream = kit_stream(&kit, "another");
+
+	(void)arg;
+	(void)kit_append(stream, "x");
+	wal_stream_unref(stream);
+	finished = true;
+	return NULL;
+}
+
+static bool waited;
+static int made_at_removal(const struct wal_io *io, int dirfd, const char *path, bool dir)
+{
+	if (strncmp(path, ".walfs/trash/", 13) == 0 && atomic_exchange(&armed, false)) {
+		opener = other_thread(make_another, NULL);
+		waited = !finished;
+	}
+	return pass.unlinkat(io, dirfd, path, dir);
+}
+
+/* Nobody waits for the files of a deleted stream, which may be many. */
+static void removal_of_files(void **state)
+{
+	(void)state;
+	kit_open(&kit);
+	deleted = kit_stream(&kit, "s");
+	(void)kit_append(deleted, "x");
+	kit.fault.io.unlinkat = made_at_removal;
+	armed = true;
+	assert_int_equal(wal_stream_delete(deleted, WAL_DELETE_RECORDS), 0);
+	wal_stream_unref(deleted);
+	assert_false(armed);
+	pthread_join(opener, NULL);
+	assert_false(waited);
+}
+
 /* ---- damage --------------------------------------------------------------------------------------------- */
 
 static struct contents *contents;
@@ -352,6 +389,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(given_up_in_delete, setup, teardown),
 		cmocka_unit_test_setup_teardown(opened_in_delete, setup, teardown),
+		cmocka_unit_test_setup_teardown(removal_of_files, setup, teardown),
 		cmocka_unit_test_setup_teardown(given_up_in_read, setup, teardown),
 		cmocka_unit_test_setup_teardown(durable_in_draft, setup, teardown),
 		cmocka_unit_test_setup_teardown(made_in_flush, setup, teardown),
