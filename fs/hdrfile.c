@@ -155,7 +155,7 @@ static int reply_attr(struct walfs_call *call)
 {
 	struct stat st;
 	struct walfs_inode *inode = walfs_inode_find(&call->fs->inodes, call->node.stream);
-	int err = inode ? walfs_attr_get(call->fs, inode, &call->node, WAL_NOWAIT, &st) : -ESTALE;
+	int err = inode ? walfs_attr_get(call->fs, inode, &call->node, call->wait, &st) : -ESTALE;
 	if (err < 0)
 		return err;
 	if (call->has_file)

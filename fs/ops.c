@@ -331,8 +331,8 @@ static int open_as(struct walfs_call *call, walfs_handler *open)
 		return err;
 	call->user = user;
 	err = open(call);
-	if (err < 0 && err != -EAGAIN)
-		walfs_user_leave(user);
+	if (err < 0 && (err != -EAGAIN || !(call->wait & WAL_NOWAIT)))
+		walfs_user_leave(user); /* it does not run again */
 	return err;
 }
 
