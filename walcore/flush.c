@@ -247,6 +247,37 @@ int wal_stream_flush(struct wal_stream *stream)
 	return flush_end(&flush);
 }
 
+/* What is above the mark may be in the page cache alone, where who wrote it was killed before he could sync it. Who reads it, or
+ * appends behind it, relies on it from now on: so it is synced, with the names that lead to it. */
+int wal_stream_sync_found_locked(struct wal_stream *stream)
+{
+	struct wal_store *store = stream->store;
+	struct wal_live *live = stream->live;
+	size_t i = live->n;
+	int r = 0;
+
+	if (store->rdonly || stream->stopped)
+		return 0;
+	if (live->next <= stream->slot.mark_next && stream->slot.mark_off >= WAL_HEAD_BYTES)
+		return 0;
+	while (r == 0 && i-- > 0) {
+		r = wal_stream_pin_locked(stream, live->segs[i]);
+		if (r < 0)
+			break;
+		r = store->io->fdatasync(store->io, live->segs[i]->fd);
+		wal_stream_unpin(live->segs[i]);
+		if (live->segs[i]->id.first <= stream->slot.mark_next)
+			break;
+	}
+	if (r == 0)
+		r = wal_io_sync_dir(store->io, store->dirfd, stream->name);
+	if (r == 0)
+		r = store->io->fsync(store->io, store->dirfd);
+	if (r < 0 && r != -EMFILE && r != -ENFILE) /* with these, nothing was tried: the next use does */
+		wal_stream_stop_locked(stream, r, "what was found could not be synced");
+	return r;
+}
+
 /* Takes dirty streams off the list, up to a batch: any, or the relaxed ones. From then on they can be put on it again. */
 static uint32_t take_dirty(struct wal_store *store, bool all, struct wal_stream *batch[FLUSH_BATCH])
 {

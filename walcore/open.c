@@ -266,6 +266,9 @@ static int open_journal(struct wal_store *store, struct wal_err *err)
 		r = wal_io_ensure_dir(store->io, store->dirfd, WAL_DIR_ASIDE);
 	if (r == 0) /* what will be synced in them must not be lost with them */
 		r = wal_io_sync_dir(store->io, store->dirfd, WAL_DIR_META);
+	if (r ==
+	    0) /* what is done by it must not outlive it: who wrote it may have been killed before he could sync it */
+		r = store->io->fdatasync(store->io, fd);
 	if (r == 0)
 		r = wal_store_replay(store, fd, wal_entry_seed(store->marker.uuid, store->super.epoch),
 				     &opening.checkpoint, err);

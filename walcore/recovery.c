@@ -258,6 +258,17 @@ static int cut(struct wal_stream *stream, struct wal_segment *seg, uint64_t file
 	return r;
 }
 
+/* The state was moved to a segment before the newest one by a recovery that was interrupted: it counts. */
+static void take_newer(struct wal_slot *state, const struct wal_slot *there)
+{
+	if (there->gen <= state->gen)
+		return;
+	state->gen = there->gen;
+	state->first_seq = there->first_seq;
+	state->attr = there->attr;
+	state->settings = there->settings;
+}
+
 /* Walks segment i. 1: it ends before the next one begins, so that what follows was never acknowledged; 2: it was being made itself. */
 static int recover_segment(struct wal_stream *stream, size_t i)
 {
@@ -282,6 +293,7 @@ static int recover_segment(struct wal_stream *stream, size_t i)
 		r = store->io->fstat(store->io, seg->fd, &st);
 	if (r < 0)
 		goto out;
+	take_newer(&stream->slot, &slot);
 	seg->id = slot.id;
 	seg->seed = wal_record_seed(stream->id, slot.id.salt);
 	walk.last_time = slot.id.time_base;
@@ -520,37 +532,6 @@ static void count_bytes(struct wal_stream *stream)
 	}
 }
 
-/* What is above the mark may be in the page cache alone, where who wrote it was killed before he could sync it. Who reads it, or
- * appends behind it, relies on it from now on: so it is synced, with the names that lead to it. */
-static int sync_found(struct wal_stream *stream)
-{
-	struct wal_store *store = stream->store;
-	struct wal_live *live = stream->live;
-	size_t i = live->n;
-	int r = 0;
-
-	if (store->rdonly || stream->stopped)
-		return 0;
-	if (live->next <= stream->slot.mark_next && stream->slot.mark_off >= WAL_HEAD_BYTES)
-		return 0;
-	while (r == 0 && i-- > 0) {
-		r = wal_stream_pin_locked(stream, live->segs[i]);
-		if (r < 0)
-			break;
-		r = store->io->fdatasync(store->io, live->segs[i]->fd);
-		wal_stream_unpin(live->segs[i]);
-		if (live->segs[i]->id.first <= stream->slot.mark_next)
-			break;
-	}
-	if (r == 0)
-		r = wal_io_sync_dir(store->io, store->dirfd, stream->name);
-	if (r == 0)
-		r = store->io->fsync(store->io, store->dirfd);
-	if (r < 0 && r != -EMFILE && r != -ENFILE) /* with these, nothing was tried: the next use does */
-		wal_stream_stop_locked(stream, r, "what was found could not be synced");
-	return r;
-}
-
 int wal_stream_recover_locked(struct wal_stream *stream)
 {
 	struct wal_store *store = stream->store;
@@ -569,7 +550,7 @@ int wal_stream_recover_locked(struct wal_stream *stream)
 	if (r == 0)
 		r = begin_is_lost(stream) ? begin_anew(stream) : recover_tail(stream);
 	if (r == 0)
-		r = sync_found(stream);
+		r = wal_stream_sync_found_locked(stream);
 	if (r == 0) {
 		find_positions(stream);
 		drop_index(stream);

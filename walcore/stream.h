@@ -180,6 +180,8 @@ int wal_stream_recover_locked(struct wal_stream *stream);
 /* flush.c */
 /* Syncs what is unsynced of a stream, and marks it so. No lock held. */
 int wal_stream_flush(struct wal_stream *stream);
+/* After a recovery: what may be in the page cache alone is synced. Stops the stream where that fails. */
+int wal_stream_sync_found_locked(struct wal_stream *stream);
 /* Returns when the store's directory is on disk as it was at the call: a sync that is under way is waited for. */
 int wal_store_sync_entries(struct wal_store *store);
 /* Flushes the dirty ones: all, or those that are relaxed; then moves the journal's tail where all were. */

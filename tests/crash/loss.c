@@ -57,11 +57,10 @@ static int again(void *arg, const struct io_disk_call *call)
 	return -1;
 }
 
-/* It goes on: each stream takes records, and keeps them. Or just one, with an entry of the journal, and its BIND, that end where those
- * of LOSS_ENTRY bytes do: so that what the power loss left behind a torn one would fit on. */
-static void go_on(struct session *s, uint64_t seed)
+/* It goes on: each stream takes records, and keeps them. */
+static void go_on(const struct loss *loss, struct session *s, uint64_t seed)
 {
-	if (mix(seed, 7) % 4 == 0 && s->ledger->n_streams > 0 && s->handles[0]) {
+	if (loss->body->fits && s->ledger->n_streams > 0 && s->handles[0]) {
 		(void)ledger_append(s, 0, 1, 0, LOSS_CONTENT, 0);
 		return;
 	}
@@ -95,7 +94,7 @@ static bool open_after(struct loss *loss, struct io_disk *image, struct ledger *
 	io_disk_set_hook(image, again, &o);
 	session_open(s);
 	ledger_hold(s);
-	go_on(s, seed);
+	go_on(loss, s, seed);
 	ledger_hold_clean(s);
 	session_close(s);
 	if (session_ok(s))
@@ -146,11 +145,12 @@ static int before_call(void *arg, const struct io_disk_call *call)
 	loss->last_call = call->n;
 	if (loss->only_call && call->n != loss->only_call)
 		return call->ino && call->ino == loss->session->fail_ino ? -EIO : 0;
-	for (uint32_t k = 0; k < loss->seeds && !loss->broken; k++) {
+	if (loss->only_seed)
+		loss->broken |= !lose(loss, loss->session, call, loss->only_seed, 1);
+	for (uint32_t k = 0; k < loss->seeds && !loss->broken && !loss->only_seed; k++) {
 		uint64_t seed = k < 2 ? k : mix(call->n, k) | 2;
 
-		if (loss->only_seed == 0 || seed == loss->only_seed)
-			loss->broken = !lose(loss, loss->session, call, seed, 1);
+		loss->broken = !lose(loss, loss->session, call, seed, 1);
 	}
 	return call->ino && call->ino == loss->session->fail_ino ? -EIO : 0;
 }

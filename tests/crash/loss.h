@@ -22,6 +22,7 @@ struct loss_body {
 	uint64_t segment_bytes;          /* 0: 4,096 */
 	uint32_t seeds;                  /* of each call, in the short form; 0: 12 */
 	bool relaxed;
+	bool fits; /* what follows an opening is one record whose entry ends where one with a slot did that may have been torn */
 	bool live; /* with the store's own threads, and others */
 };
 

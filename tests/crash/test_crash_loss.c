@@ -374,7 +374,7 @@ static const struct loss_body bodies[] = {
 	{ .name = "owners", .body = owners },
 	{ .name = "changes of mind", .body = changes_of_mind },
 	{ .name = "indexes", .body = indexes, .segment_bytes = 300000, .seeds = 4 },
-	{ .name = "groups", .body = groups, .seeds = 60 },
+	{ .name = "groups", .body = groups, .seeds = 60, .fits = true },
 	{ .name = "set aside", .body = set_aside },
 	{ .name = "writers", .body = writers, .live = true, .seeds = 6 },
 	{ .name = "writers, relaxed", .body = writers, .live = true, .relaxed = true, .seeds = 6 },

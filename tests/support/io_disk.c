@@ -129,7 +129,7 @@ static int disk_openat(const struct wal_io *io, int dirfd, const char *path, int
 	struct disk_node *dir = r < 0 ? NULL : walk(disk, dirfd, path, name, &r);
 	struct disk_node *node = dir ? look(disk, dir, name) : NULL;
 
-	if (r < 0)
+	if (!dir)
 		return (int)leave(disk, r);
 	if (!node && !(flags & O_CREAT))
 		r = -ENOENT;
@@ -292,7 +292,7 @@ static int disk_mkdirat(const struct wal_io *io, int dirfd, const char *path, mo
 		r = -EEXIST;
 	if (r == 0)
 		r = tell(disk, IO_CREATE, "make directory %s", path);
-	if (r == 0)
+	if (r == 0 && dir)
 		(void)make_node(disk, dir, name, true, mode);
 	return (int)leave(disk, r);
 }
@@ -338,7 +338,7 @@ static int disk_renameat(const struct wal_io *io, int dirfd, const char *oldpath
 		r = -EISDIR; /* more than the engine needs */
 	if (r == 0)
 		r = tell(disk, IO_RENAME, "rename %s to %s", oldpath, newpath);
-	if (r < 0)
+	if (r < 0 || !node || !dir2)
 		return (int)leave(disk, r);
 	disk_add_name_change(disk, DISK_RENAME, node->ino, dir->ino, name);
 	change = disk->changes[disk->n_changes - 1];

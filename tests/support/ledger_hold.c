@@ -99,7 +99,7 @@ static void find_streams(struct session *s)
 		session_wrong(s, "list the keys: %s", wal_strerror(r));
 		return;
 	}
-	while ((r = wal_keys_next(keys, &key, &cookie)) == 1) {
+	while (wal_keys_next(keys, &key, &cookie) == 1) {
 		char name[64];
 
 		(void)snprintf(name, sizeof(name), "%.*s", (int)key.len, (const char *)key.base);
