@@ -17,9 +17,10 @@ if [ -z "${INSIDE-}" ]; then
 		exit 0
 	fi
 	tmp=$(mktemp -d "${TMPDIR:-/tmp}/walfs-containers-XXXXXX")
-	trap 'rm -rf --one-file-system "$tmp"' EXIT
+	run=$(mktemp -d /tmp/walfs-XXXXXX) # podman takes no long name for this
+	trap 'rm -rf --one-file-system "$tmp" "$run"' EXIT
 	# With the first process of the namespace all others go.
-	INSIDE=$tmp timeout -k 5 $((220 * scale)) unshare --mount --pid --fork --kill-child=KILL --mount-proc bash "$0" "$@"
+	INSIDE=$tmp RUNROOT=$run timeout -k 5 $((220 * scale)) unshare --mount --pid --fork --kill-child=KILL --mount-proc bash "$0" "$@"
 	exit $?
 fi
 T=$INSIDE
@@ -72,7 +73,7 @@ container() {
 		options+=("$1")
 		shift
 	done
-	timeout -k 5 $((60 * scale)) podman --root "$T/podman/root" --runroot "$T/podman/run" --tmpdir "$T/podman/tmp" \
+	timeout -k 5 $((60 * scale)) podman --root "$T/podman/root" --runroot "$RUNROOT" --tmpdir "$T/podman/tmp" \
 		--cgroup-manager cgroupfs --events-backend none --runtime runc run --rm --network none \
 		--ulimit nofile=1024:1024 --ulimit nproc=1024:1024 -v "$T/run:/run/walfs:rslave" -v "$T/ctl:/ctl" \
 		"${options[@]+"${options[@]}"}" --rootfs "$T/root" sh -c "$2" </dev/null
@@ -163,7 +164,7 @@ killed_container() {
 	container --name half -- 'exec 3>>/run/walfs/mnt/s/append; echo half >&3; echo > /ctl/half; exec sleep 1000' &
 	local container=$!
 	await test -e ctl/half || return
-	podman --root "$T/podman/root" --runroot "$T/podman/run" --tmpdir "$T/podman/tmp" --cgroup-manager cgroupfs \
+	podman --root "$T/podman/root" --runroot "$RUNROOT" --tmpdir "$T/podman/tmp" --cgroup-manager cgroupfs \
 		--events-backend none --runtime runc kill half
 	wait "$container"
 	[ "$(last)" = "$before" ] && echo whole >>run/mnt/s/append && [ "$(cat run/mnt/s/last)" = whole ] &&

@@ -47,13 +47,15 @@ static void use(int fd, unsigned *seed)
 	}
 }
 
-static void read_for_ever(const struct mnt *m, unsigned seed)
+static void read_for_ever(const struct mnt *m, unsigned seed, int ready)
 {
 	static const char *const names[] = { "follow", "new.follow", "3.follow", "at/@0.follow", "all" };
 	static const int flags[] = { 0, 0, O_NONBLOCK, O_DIRECT };
 	struct sigaction action = { .sa_handler = ignore };
 
 	(void)sigaction(SIGUSR1, &action, NULL);
+	if (write(ready, "", 1) != 1)
+		_exit(1);
 	for (;;) {
 		int fd = open(mp(m, "%s/%s", once_in(&seed, 2) ? "s" : "t", names[rand_r(&seed) % 5]),
 			      O_RDONLY | O_CLOEXEC | flags[rand_r(&seed) % 4]);
@@ -65,12 +67,20 @@ static void read_for_ever(const struct mnt *m, unsigned seed)
 	}
 }
 
+/* Returns when it may be tormented. */
 static pid_t start_one(const struct mnt *m, unsigned seed)
 {
-	pid_t pid = run_fork();
+	int ready[2];
+	pid_t pid;
+	char c;
 
+	must(pipe2(ready, O_CLOEXEC));
+	pid = run_fork();
 	if (pid == 0)
-		read_for_ever(m, seed);
+		read_for_ever(m, seed, ready[1]);
+	assert_int_equal(must(read(ready[0], &c, 1)), 1);
+	must(close(ready[0]));
+	must(close(ready[1]));
 	return pid;
 }
 
