@@ -21,6 +21,7 @@
 #define WAL_DIR_TRASH ".walfs/trash"
 #define WAL_DIR_REPLAY ".walfs/replay"
 #define WAL_DIR_ASIDE ".walfs/aside"
+#define WAL_DIR_LOST ".walfs/lost"
 #define WAL_SUFFIX_SEGMENT ".seg"
 #define WAL_SUFFIX_INDEX ".idx"
 #define WAL_SEQ_DIGITS 20

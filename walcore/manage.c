@@ -204,7 +204,9 @@ int wal_stream_open(struct wal_store *store, struct wal_span key, struct wal_str
 		added = r < 0 ? r : table_add(stream, gen, &found);
 		pthread_mutex_unlock(&store->birth_lock);
 		if (r < 0) { /* an unfinished creation is no stream; creating it again finishes it */
-			if (r != -ENOENT && r != -ENODATA)
+			if (r == -ENODATA && wal_stream_has_bytes(stream) > 0)
+				wal_store_trace(store, "stream %s: its segments have no head: it is not there", name);
+			else if (r != -ENOENT && r != -ENODATA)
 				wal_store_note(store, name, "", 0, 0, 0, r, "its state cannot be read");
 			stream_free(stream);
 			return r == -ENODATA ? -ENOENT : r;
@@ -237,7 +239,7 @@ static int clear_unfinished(void *arg, const char *name, unsigned char type)
 }
 
 /* Makes the directory. 0, or -EEXIST where it is a stream already. One that an unfinished creation left is used, without what is in
- * it: segments that were never written. */
+ * it: segments that were never written. One whose segments lost their heads is put away. */
 static int make_directory(struct wal_stream *stream)
 {
 	struct wal_store *store = stream->store;
@@ -251,6 +253,9 @@ static int make_directory(struct wal_stream *stream)
 	stream->id = id;
 	if (r != -ENODATA)
 		return -EEXIST;
+	r = wal_stream_has_bytes(stream);
+	if (r != 0)
+		return r < 0 ? r : wal_stream_put_away(stream);
 	return wal_io_list(store->io, store->dirfd, stream->name, clear_unfinished, stream);
 }
 

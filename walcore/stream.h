@@ -162,6 +162,12 @@ int wal_stream_load_pos_locked(struct wal_stream *stream, size_t i, uint32_t fla
 void wal_stream_note_damage(struct wal_stream *stream, const struct wal_segment *seg, uint64_t off, uint64_t seq,
 			    int code);
 
+/* lost.c */
+/* Of a directory without a head: does it have more than an unfinished creation leaves? 1, 0, or an error. */
+int wal_stream_has_bytes(const struct wal_stream *stream);
+/* Keeps its files in .walfs/lost, and makes it anew, empty. */
+int wal_stream_put_away(struct wal_stream *stream);
+
 /* trim.c */
 /* Makes `first` the oldest record. Returns the number of segments that went. */
 int wal_stream_trim_locked(struct wal_stream *stream, uint64_t first);
