@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #define LINES "111\n222\n333\n"
@@ -152,22 +153,39 @@ static int tool(const struct mnt *m, const char *script, const char *file)
 	return code;
 }
 
-/* The same in a session of its own, in the background, into out-follow. */
+/* The same in a session of its own, in the background, into out-follow. What it writes is bounded: some tools take the size of
+ * follow for what it has, and fill up what is missing. */
 static pid_t tool_in_background(const struct mnt *m, const char *script, const char *file)
 {
 	int fd = (int)must(open(tp(m, "out-follow"), O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC, 0644));
+	struct rlimit limit = { 1 << 20, 1 << 20 };
+	int ready[2];
 	pid_t pid;
+	char c;
 
 	set_paths(m, file);
+	must(pipe2(ready, O_CLOEXEC));
 	pid = run_fork();
 	if (pid == 0) {
 		(void)setsid();
 		(void)dup2(fd, 1);
-		(void)execlp("bash", "bash", "-c", script, NULL);
+		if (setrlimit(RLIMIT_FSIZE, &limit) == 0 && write(ready[1], "", 1) == 1)
+			(void)execlp("bash", "bash", "-c", script, NULL);
 		_exit(127);
 	}
+	must(close(ready[1]));
+	assert_int_equal(must(read(ready[0], &c, 1)), 1); /* it has its session, by which it can be ended */
+	must(close(ready[0]));
 	must(close(fd));
 	return pid;
+}
+
+/* All of the session. Zombies of it can stay a while: who inherits them is not ours to say. */
+static void end_session(pid_t pid)
+{
+	(void)kill(-pid, SIGKILL); /* it may be through */
+	(void)run_reap(pid, 20);
+	(void)kill(-pid, SIGKILL);
 }
 
 static char *contents(const struct mnt *m, const char *stream, uint64_t n)
@@ -273,8 +291,7 @@ static bool follows(const struct mnt *m, const struct row *row, const char *name
 	good = comes(out, LINES, seconds);
 	append(m, stream, FOURTH);
 	good = good && comes(out, LINES FOURTH, seconds);
-	(void)kill(-pid, SIGKILL); /* it may be through */
-	(void)run_reap(pid, 20);
+	end_session(pid);
 	return good;
 }
 
