@@ -11,7 +11,7 @@
 static struct wal_slot slot_of(uint64_t gen)
 {
 	return (struct wal_slot){ .gen = gen,
-				  .id = { 5, 100, 0x1234, CLOCK_START, CLOCK_START - 1 },
+				  .id = { 5, 100, 0x1234, CLOCK_START, CLOCK_START - 1, 0 },
 				  .first_seq = 90 + gen,
 				  .mark_next = 110,
 				  .mark_off = 4000,
