@@ -89,7 +89,7 @@ static bool open_after(struct loss *loss, struct io_disk *image, struct ledger *
 	s->killed = only_killed(seed);
 	s->opts.segment_bytes = loss->session->opts.segment_bytes;
 	s->opts.flags = loss->session->opts.flags;
-	s->clock_ns = loss->session->clock_ns;
+	s->clock_ns = __atomic_load_n(&loss->session->clock_ns, __ATOMIC_RELAXED); /* writers look at it, too */
 	if (depth < DEPTH_MAX && mix(seed, 1) % 3)
 		o.at = 1 + mix(seed, 2) % (mix(seed, 3) % 2 ? 8 : 60);
 	io_disk_set_hook(image, again, &o);
