@@ -391,8 +391,8 @@ static void nothing_leaves(void **state)
 	put(&promise, stream, 4, 300);
 	put(&others, other, 4, 300);
 	assert_true(power_checkpoint());
+	put(&promise, stream, 5, 300); /* a checkpoint that still goes on in the background may not fail on these */
 	power_fail_syncs(true);
-	put(&promise, stream, 5, 300);
 	assert_true(power_checkpoint());
 	power_fail_syncs(false);
 	assert_int_equal(wal_trim(stream, 3, 0), -EROFS);
